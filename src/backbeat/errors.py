@@ -1,0 +1,101 @@
+"""Everything that Backbeat raises on purpose.
+
+::
+
+    BackbeatError                 (exit code 1)
+    ├── AudioError                one file that cannot be heard: names the file and the cause
+    │   ├── AudioNotFoundError    no such file, or not a file
+    │   ├── UnsupportedAudioError not audio, DRM-protected, or in a codec that nothing here decodes
+    │   ├── DamagedAudioError     empty, truncated, or holding NaN or infinity
+    │   ├── SilentAudioError      nothing to hear in it
+    │   └── AudioLimitError       more bytes or seconds than the limits in force
+    ├── AnnotationError           beats, onsets or labels that cannot be true: names file and line
+    ├── CorpusError               a corpus that breaks the contract, or cannot be read or made
+    │   └── CorpusUnavailableError  it has to be fetched and cannot be: says what to do
+    ├── ModelError                a model that is missing, damaged or made for something else
+    └── ConfigError               settings or arguments that make no sense together
+
+A message is one line that a user can act on; `__str__` is that line, without a class name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class BackbeatError(Exception):
+    """Base of all errors that are the user's to read."""
+
+    exit_code = 1
+
+
+class AudioError(BackbeatError):
+    """A file that cannot be heard.
+
+    Parameters
+    ----------
+    path
+        The file, as the user named it.
+    cause
+        What is wrong, in words that follow the name: "is empty".
+    """
+
+    def __init__(self, path: Path | str, cause: str) -> None:
+        super().__init__(f"{path}: {cause}")
+        self.path = str(path)
+        self.cause = cause
+
+
+class AudioNotFoundError(AudioError):
+    """There is no such file, or it is not a regular file."""
+
+
+class UnsupportedAudioError(AudioError):
+    """The file is not audio, is encrypted, or needs a decoder that is not here."""
+
+
+class DamagedAudioError(AudioError):
+    """The file is audio, but empty, cut short or corrupt."""
+
+
+class SilentAudioError(AudioError):
+    """The file decodes, but there is nothing to hear in it."""
+
+
+class AudioLimitError(AudioError):
+    """The file is larger or longer than the limits in force."""
+
+
+class AnnotationError(BackbeatError):
+    """An annotation that cannot be true.
+
+    Parameters
+    ----------
+    problem
+        What is wrong.
+    path, line
+        Where, when it came from a file; `line` counts from 1.
+    """
+
+    def __init__(self, problem: str, path: Path | str | None = None, line: int | None = None) -> None:
+        where = "" if path is None else f"{path}:{line}: " if line is not None else f"{path}: "
+        super().__init__(f"{where}{problem}")
+        self.problem = problem
+        self.path = None if path is None else str(path)
+        self.line = line
+
+
+class CorpusError(BackbeatError):
+    """A corpus that breaks the contract, or cannot be read or made."""
+
+
+class CorpusUnavailableError(CorpusError):
+    """A corpus that has to be fetched and cannot be."""
+
+
+class ModelError(BackbeatError):
+    """A model that is missing, damaged or made for something else."""
+
+
+class ConfigError(BackbeatError):
+    """Settings or arguments that make no sense together."""
