@@ -1,0 +1,1 @@
+"""Where the beats and bars fall: network, training task, decoder and scores."""

@@ -1,0 +1,54 @@
+"""A trained beat model at work: from a spectrogram to beats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from backbeat.beat.decode import BeatDecoding, decode_beats
+from backbeat.beat.network import TIME_STRIDE, BeatNetwork
+from backbeat.layers import run_network
+from backbeat.model import ModelSpec, load_spec, load_weights
+from backbeat.music import Beats
+
+
+class BeatTracker:
+    """Beats and downbeats of a track.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    spec
+        What was trained, and how it is decoded.
+    """
+
+    def __init__(self, network: BeatNetwork, spec: ModelSpec) -> None:
+        self.network = network
+        self.spec = spec
+        self.decoding = BeatDecoding(**spec.decoding)
+        self.frame_rate_hz = spec.features.frame_rate_hz / TIME_STRIDE
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> BeatTracker:
+        """Load a model folder; ModelError when it cannot be."""
+        spec = load_spec(folder, "beat")
+        network = BeatNetwork(spec.features.mel_bands, **spec.network)
+        load_weights(folder, network)
+        return cls(network, spec)
+
+    def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map (frames, mel_bands) to probabilities of beat and downbeat, (ceil(frames / 2), 2)."""
+        probabilities: NDArray[np.float32] = expit(run_network(self.network, log_mel)).T
+        return probabilities
+
+    def track(self, log_mel: NDArray[np.floating]) -> Beats:
+        """Map (frames, mel_bands) to beats with positions."""
+        return self.decode(self.activations(log_mel))
+
+    def decode(self, activations: NDArray[np.float32]) -> Beats:
+        """Map what `activations` gave to beats with positions."""
+        return decode_beats(activations[:, 0], activations[:, 1], self.frame_rate_hz, self.decoding)

@@ -1,0 +1,1 @@
+"""What genre it is: network, training task and scores."""

@@ -1,0 +1,102 @@
+"""A trained genre model at work: from a spectrogram to a label, probabilities and an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbeat.genre.network import GenreNetwork
+from backbeat.model import ModelSpec, load_spec, load_weights
+
+
+@dataclass(frozen=True, eq=False)
+class GenreResult:
+    """What a track sounds like.
+
+    Parameters
+    ----------
+    label
+        The most probable genre.
+    probabilities
+        Of every genre, most probable first; they sum to 1.
+    embedding
+        A vector of what the network heard, float32; near for tracks that sound alike.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GenreDecoding:
+    """How windows become one answer.
+
+    Parameters
+    ----------
+    window_s, hop_s
+        Length of the windows heard, as in training, and their distance.
+    temperature
+        What logits are divided by, so that probabilities mean what they say (Guo, Pleiss, Sun and Weinberger, "On
+        calibration of modern neural networks", ICML 2017, section 4.2).
+    """
+
+    window_s: float
+    hop_s: float
+    temperature: float = 1.0
+
+
+class GenreClassifier:
+    """Genre of a track.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    spec
+        What was trained, and how it is decoded.
+    """
+
+    def __init__(self, network: GenreNetwork, spec: ModelSpec) -> None:
+        self.network = network
+        self.spec = spec
+        self.decoding = GenreDecoding(**spec.decoding)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> GenreClassifier:
+        """Load a model folder; ModelError when it cannot be."""
+        spec = load_spec(folder, "genre")
+        network = GenreNetwork(spec.features.mel_bands, len(spec.classes), **spec.network)
+        load_weights(folder, network)
+        return cls(network, spec)
+
+    def logits(self, log_mel: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Map (frames, mel_bands) to the mean embedding (embedding,) and logits (classes,) of all windows."""
+        rate_hz = self.spec.features.frame_rate_hz
+        length, hop = round(self.decoding.window_s * rate_hz), round(self.decoding.hop_s * rate_hz)
+        frames = log_mel.shape[0]
+        starts = range(0, max(1, frames - length + hop), hop)
+        embeddings, logits = [], []
+        with torch.inference_mode():
+            for start in starts:
+                # The last window ends with the track, so that each is as long as those of training.
+                first = max(0, min(start, frames - length))
+                window = torch.from_numpy(np.array(log_mel[first : first + length], dtype=np.float32))
+                embedding, scores = self.network(window[None])
+                embeddings.append(embedding[0].numpy())
+                logits.append(scores[0].numpy())
+        return np.mean(embeddings, axis=0), np.mean(logits, axis=0)
+
+    def classify(self, log_mel: NDArray[np.floating]) -> GenreResult:
+        """Map (frames, mel_bands) to label, probabilities and embedding."""
+        embedding, logits = self.logits(log_mel)
+        scaled = logits.astype(np.float64) / self.decoding.temperature
+        shares = np.exp(scaled - scaled.max())
+        shares /= shares.sum()
+        order = np.argsort(-shares, kind="stable")
+        probabilities = {self.spec.classes[index]: float(shares[index]) for index in order}
+        return GenreResult(self.spec.classes[order[0]], probabilities, embedding)

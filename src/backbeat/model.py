@@ -1,0 +1,132 @@
+"""A trained model on disk: a folder of `model.safetensors`, `spec.json` and a card. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from backbeat.errors import BackbeatError, ModelError
+from backbeat.features import FeatureParams
+from backbeat.files import atomic_path
+
+WEIGHTS = "model.safetensors"
+SPEC = "spec.json"
+CARD = "README.md"
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is, and the thread back to its data.
+
+    Parameters
+    ----------
+    task, name, version
+        What it does and how it is called: "beat", "backbeat-beat", "0.1.0".
+    network
+        Keyword arguments of the task's network.
+    features
+        The front end that it was trained on.
+    classes
+        Names of its outputs, in order.
+    decoding
+        Keyword arguments of the task's decoder, as tuned on the validation split.
+    run
+        MLflow run id; empty when training was not tracked.
+    data_hash
+        "corpus=algorithm:hash" for each training corpus, joined by commas.
+    commit
+        Git commit of the code, with "+" behind it when files had been changed; empty outside git.
+    licence
+        Licence of the training data, hence of the weights.
+    metrics
+        Scores on the validation split.
+    """
+
+    task: str
+    name: str
+    version: str
+    network: dict[str, Any]
+    features: FeatureParams
+    classes: tuple[str, ...]
+    decoding: dict[str, Any] = field(default_factory=dict)
+    run: str = ""
+    data_hash: str = ""
+    commit: str = ""
+    licence: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification as plain values for JSON."""
+        return {"spec_version": SPEC_VERSION, **asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelSpec:
+        """Read what `to_dict` gave; ModelError when it is of another version or lacks something."""
+        found = dict(values)
+        if found.pop("spec_version", None) != SPEC_VERSION:
+            raise ModelError(f"the specification is not of version {SPEC_VERSION}")
+        try:
+            found["features"] = FeatureParams(**found["features"])
+            found["classes"] = tuple(found["classes"])
+            return cls(**found)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"the specification is incomplete or has unknown entries: {error}") from None
+
+
+def save_model(folder: Path, network: nn.Module, spec: ModelSpec, card: str) -> None:
+    """Write a model folder, atomically; what was there before is replaced as a whole."""
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        safetensors.torch.save_file(state, temporary / WEIGHTS)
+        (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card, encoding="utf-8")
+
+
+def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
+    """Read the specification in a model folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it cannot be read, or it is for another task than the one asked for.
+    """
+    path = folder / SPEC
+    try:
+        spec = ModelSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: no model here ({SPEC} is missing); `dvc repro` trains the models") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+    except BackbeatError as error:
+        raise ModelError(f"{path}: {error}") from None
+    if task is not None and spec.task != task:
+        raise ModelError(f"{folder}: is a model for {spec.task}, not for {task}")
+    return spec
+
+
+def load_weights(folder: Path, network: nn.Module) -> None:
+    """Load the weights of a model folder into `network`, which is set to evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If they are missing, damaged or of another shape than the network.
+    """
+    path = folder / WEIGHTS
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: is missing") from None
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is damaged: {error}") from None
+    except RuntimeError as error:
+        raise ModelError(f"{path}: does not fit the network of {SPEC}: {str(error).splitlines()[-1].strip()}") from None
+    network.eval()

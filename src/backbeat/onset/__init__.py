@@ -1,0 +1,1 @@
+"""What is struck when: network, training task, decoder and scores."""
