@@ -82,8 +82,24 @@ class LogMel(nn.Module):
         return torch.log1p(LOG_GAIN * self.mel(padded)).transpose(-1, -2)
 
 
+#: Frames made at a time: a minute at 100 frames a second, so that an hour needs no more memory than its own result.
+_PIECE_FRAMES = 6000
+
+
 def log_mel(samples: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float32]:
-    """Map mono samples, shape (samples,), to a log-mel spectrogram, shape (frames, mel_bands)."""
+    """Map mono samples, shape (samples,), to a log-mel spectrogram, shape (frames, mel_bands).
+
+    Long audio is worked through in pieces cut half a window wider than what is kept of them, so that no frame sees
+    where they were cut.
+    """
+    params = front_end.params
+    frames = samples.size // params.hop_samples + 1
+    margin = -(-params.window_samples // 2 // params.hop_samples)
+    spectrogram = np.empty((frames, params.mel_bands), dtype=np.float32)
     with torch.inference_mode():
-        spectrogram: NDArray[np.float32] = front_end(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+        for first in range(0, frames, _PIECE_FRAMES):
+            last, start = min(frames, first + _PIECE_FRAMES), max(0, first - margin)
+            piece = samples[start * params.hop_samples : (last + margin) * params.hop_samples]
+            made = front_end(torch.from_numpy(np.ascontiguousarray(piece)))
+            spectrogram[first:last] = made[first - start : last - start].numpy()
     return spectrogram
