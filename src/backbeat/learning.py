@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from backbeat.augment import Augmentation, augment, stretch_frames
 from backbeat.dataset import FeatureStore, LabelledTrack, Window, batches, training_windows
+from backbeat.model import ModelSpec
 
 Batch = dict[str, Tensor]
 
@@ -54,6 +55,8 @@ class TaskModule(pl.LightningModule):
     """A network with its task's targets and loss; subclasses say what these are."""
 
     network: nn.Module
+    #: Names of what the network's outputs stand for.
+    classes: tuple[str, ...]
 
     def __init__(self, optimisation: Optimisation, seed: int) -> None:
         super().__init__()
@@ -80,6 +83,16 @@ class TaskModule(pl.LightningModule):
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Give the loss, under "loss", and its parts."""
+
+    @abstractmethod
+    def settle(
+        self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        """Once the weights are trained, give the decoder's parameters and scores, both from the validation tracks."""
+
+    def exportable(self) -> nn.Module:
+        """Give the network in a form that maps one tensor to one tensor."""
+        return self.network
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """One step of training."""

@@ -1,0 +1,33 @@
+"""Stage `train`: one task, from labels and features to a model folder.
+
+Alone: `python -m pipelines.train task=onset`; a sweep: `python -m pipelines.train +sweep=beat --multirun`.
+"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from backbeat.tracking import Tracking
+from backbeat.training import TaskSettings, TrainerSettings, train
+from pipelines.settings import places, plain, read, stage
+
+#: What a sweep maximises, by task: a score on the validation split.
+OBJECTIVE = {"beat": "beat_f", "onset": "drums_f", "genre": "accuracy"}
+
+
+@stage
+def main(config: DictConfig) -> float:
+    spec = train(
+        read(TaskSettings, config.task),
+        read(TrainerSettings, config.trainer),
+        read(Tracking, config.tracking),
+        places(config),
+        {name: plain(config[name]) for name in ("task", "trainer", "features")},
+    )
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in spec.metrics.items())
+    print(f"{spec.name}: validation {scores}")
+    return spec.metrics.get(OBJECTIVE[spec.task], float("nan"))
+
+
+if __name__ == "__main__":
+    main()

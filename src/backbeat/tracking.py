@@ -1,0 +1,229 @@
+"""Experiments in MLflow: one run a training, with everything that says where its model came from.
+
+With this module, `registry` and `monitoring` alone know MLflow. The default store is SQLite in the working directory;
+any tracking server goes by its URI.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from backbeat.errors import ConfigError
+
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are kept.
+
+    Parameters
+    ----------
+    uri
+        An MLflow tracking URI; empty for no tracking at all.
+    experiment
+        The experiment that runs belong to.
+    """
+
+    uri: str
+    experiment: str
+
+
+def git_commit() -> str:
+    """Return the commit of the working directory, "+" behind it when tracked files differ; "" outside git."""
+    git = ["git", "rev-parse", "HEAD"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603
+    if found.returncode:
+        return ""
+    status = ["git", "status", "--porcelain", "--untracked-files=no"]
+    changed = subprocess.run(status, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    # dvc.lock changes while the pipeline runs; that is its result, not a change of the code.
+    changes = [line for line in changed.splitlines() if not line.endswith(" dvc.lock")]
+    return found.stdout.strip() + ("+" if changes else "")
+
+
+def environment() -> str:
+    """Return the interpreter, the machine and every installed package with its version, a line each."""
+    packages = sorted({f"{item.metadata['Name']}=={item.version}" for item in distributions()}, key=str.lower)
+    head = f"# Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} processors"
+    return "\n".join([head, *packages]) + "\n"
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+@contextmanager
+def _store_lock(uri: str) -> Iterator[None]:
+    """Let one process at a time open a SQLite store: migrating a fresh one twice at once breaks it."""
+    path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _terminate_as_exit() -> Iterator[None]:
+    """Turn SIGTERM to SystemExit, so that a run that is told to stop ends as FAILED and not as running for ever."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not in the main thread: signals are not ours to handle
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Run:
+    """A run in progress; without a run id (no tracking), everything is a no-op."""
+
+    def __init__(self, run_id: str = "") -> None:
+        self.run_id = run_id
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record numbers; those that are NaN are left out."""
+        if self.run_id:
+            import mlflow
+
+            mlflow.log_metrics({name: float(value) for name, value in values.items() if value == value}, step=step)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record parameters, nested ones by dotted names."""
+        if self.run_id:
+            import mlflow
+
+            mlflow.log_params(_flatten(values))
+
+    def text(self, text: str, name: str) -> None:
+        """Record a text as an artifact."""
+        if self.run_id:
+            import mlflow
+
+            mlflow.log_text(text, name)
+
+    def files(self, folder: Path, name: str) -> None:
+        """Record a folder's files as artifacts under `name`."""
+        if self.run_id:
+            import mlflow
+
+            mlflow.log_artifacts(str(folder), name)
+
+    def corpus(self, name: str, digest: str, context: str) -> None:
+        """Record a corpus as an input, by name and hash."""
+        if self.run_id:
+            import mlflow
+            from mlflow.data.code_dataset_source import CodeDatasetSource
+            from mlflow.data.meta_dataset import MetaDataset
+
+            source = CodeDatasetSource(tags={"corpus": name, "hash": digest})
+            # MLflow takes 36 characters, which is what a DVC folder hash has.
+            mlflow.log_input(MetaDataset(source, name=name, digest=digest[:36]), context=context)
+
+    def model(self, network: nn.Module, example: np.ndarray, name: str) -> None:
+        """Record a network that maps one array to one array, with a signature of free batch and length.
+
+        Parameters
+        ----------
+        network
+            In evaluation mode.
+        example
+            An input, float32, shape (batch of at least 2, frames, mel_bands).
+        """
+        if not self.run_id:
+            return
+        import logging
+
+        import mlflow
+        import torch
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        with torch.inference_mode():
+            output = network(torch.from_numpy(example)).numpy()
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, example.shape[2]), "log_mel")]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *output.shape[1:-1], -1))]),
+        )
+        noise = logging.getLogger("torch.export")
+        level = noise.level
+        noise.setLevel(logging.ERROR)
+        try:
+            mlflow.pytorch.log_model(
+                network,
+                name=name,
+                input_example=example,
+                signature=signature,
+                serialization_format="pt2",
+                pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "numpy"],
+            )
+        finally:
+            noise.setLevel(level)
+
+
+@contextmanager
+def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: str = "") -> Iterator[Run]:
+    """Open a run, or go on with the one of `run_id` if the store knows it; it ends as FAILED when the block raises.
+
+    Raises
+    ------
+    ConfigError
+        If the tracking server cannot be reached or the URI makes no sense.
+    """
+    if not tracking.uri:
+        yield Run()
+        return
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with _store_lock(tracking.uri):
+        try:
+            mlflow.set_tracking_uri(tracking.uri)
+            mlflow.set_experiment(tracking.experiment)
+            known = bool(run_id) and any(
+                run.info.run_id == run_id
+                for run in mlflow.search_runs(
+                    filter_string=f"attributes.run_id = '{run_id}'", output_format="list", search_all_experiments=True
+                )
+            )
+        except MlflowException as error:
+            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
+    with (
+        _terminate_as_exit(),
+        mlflow.start_run(run_id=run_id if known else None, run_name=None if known else name) as run,
+    ):
+        if not known:
+            mlflow.set_tags({**tags, **({"model_run": run_id} if run_id else {})})
+        yield Run(run.info.run_id)

@@ -1,0 +1,315 @@
+"""Training any task: from labels, features and settings to a model folder, tracked and resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from torch import Tensor
+
+import backbeat
+from backbeat.augment import Augmentation
+from backbeat.dataset import TASKS, FeatureStore, LabelledTrack, content_hashes, read_labels
+from backbeat.errors import ConfigError, CorpusError
+from backbeat.features import FeatureParams
+from backbeat.files import write_text
+from backbeat.learning import Optimisation, TaskModule, WindowData
+from backbeat.model import ModelSpec, save_model
+from backbeat.tracking import Run, Tracking, environment, git_commit, tracked_run
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What is trained.
+
+    Parameters
+    ----------
+    name
+        "beat", "onset" or "genre".
+    network, loss, decoding
+        Keyword arguments of the task's network, loss and decoder.
+    optimisation, augmentation
+        How it is trained, and how training windows are varied.
+    """
+
+    name: str
+    network: dict[str, Any]
+    loss: dict[str, Any]
+    decoding: dict[str, Any]
+    optimisation: Optimisation
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Where and how training runs.
+
+    Parameters
+    ----------
+    seed
+        Of the weights, the windows and the augmentation.
+    accelerator, devices, precision
+        As Lightning takes them: "auto" uses a GPU where there is one.
+    threads
+        Processor threads; results are the same only for the same number.
+    progress
+        Whether to show progress bars.
+    """
+
+    seed: int
+    accelerator: str
+    devices: str
+    precision: str
+    threads: int
+    progress: bool
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders that training reads and writes.
+
+    Parameters
+    ----------
+    labels, features
+        As in `backbeat.dataset`.
+    output
+        The model folder to write.
+    checkpoints
+        Where an interrupted training is found again.
+    curves
+        Learning curves, as CSV.
+    lock
+        The pipeline's `dvc.lock`, where the hashes of the corpora stand.
+    """
+
+    labels: Path
+    features: Path
+    output: Path
+    checkpoints: Path
+    curves: Path
+    lock: Path
+
+
+def task_class(name: str) -> type[TaskModule]:
+    """Return the Lightning module of a task; ConfigError when there is no such task."""
+    if name not in TASKS:
+        raise ConfigError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
+    module = import_module(f"backbeat.{name}.task")
+    chosen: type[TaskModule] = getattr(module, f"{name.capitalize()}Task")
+    return chosen
+
+
+def data_hashes(places: Places, task: str) -> dict[str, str]:
+    """Return each corpus's hash: DVC's for its folder where the pipeline has one, else of its labels' content."""
+    hashes = {name: f"sha256:{value}" for name, value in content_hashes(places.labels, task).items()}
+    if places.lock.is_file():
+        stages = (yaml.safe_load(places.lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+        for name in hashes:
+            for output in stages.get(f"corpus@{name}", {}).get("outs", []):
+                if "md5" in output:
+                    hashes[name] = f"md5:{output['md5']}"
+    return hashes
+
+
+def train(
+    task: TaskSettings, trainer: TrainerSettings, tracking: Tracking, places: Places, recorded: dict[str, Any]
+) -> ModelSpec:
+    """Train one task and write its model folder.
+
+    A training that was interrupted goes on from its last epoch, provided that data and settings are the same; the
+    result is the same as without the interruption.
+
+    Parameters
+    ----------
+    recorded
+        Parameters to record with the run: the whole configuration.
+
+    Raises
+    ------
+    CorpusError
+        If labels or features are missing, or a split that training needs is empty.
+    ConfigError
+        If settings do not fit the task.
+    """
+    # One thread count, one order of additions: the same seed gives the same weights.
+    torch.set_num_threads(trainer.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    pl.seed_everything(trainer.seed, verbose=False)
+    tracks = read_labels(places.labels, task.name)
+    for split in ("train", "valid"):
+        if not any(track.split == split for track in tracks):
+            raise CorpusError(
+                f"{places.labels / task.name}: the {split} split is empty, so {task.name} cannot be trained"
+            )
+    store = FeatureStore(places.features)
+    features = store.params({track.corpus for track in tracks})
+    module = _build(task, tracks, features, trainer.seed)
+    data = WindowData(module, store, tracks, task.augmentation, trainer.seed)
+    hashes = data_hashes(places, task.name)
+    commit = git_commit()
+    tags = {"task": task.name, "commit": commit, "data": _join(hashes)}
+    with tracked_run(tracking, f"{task.name}-{trainer.seed}", tags) as run:
+        run.params(recorded)
+        run.text(environment(), "environment.txt")
+        for name, value in hashes.items():
+            run.corpus(name, value.partition(":")[2], "training")
+        history = _fit(module, data, task, trainer, places, hashes, run)
+        module.eval()
+        spec = ModelSpec(
+            task=task.name,
+            name=f"backbeat-{task.name}",
+            version=backbeat.__version__,
+            network=dict(task.network),
+            features=features,
+            classes=tuple(module.classes),
+            decoding=dict(task.decoding),
+            run=run.run_id,
+            data_hash=_join(hashes),
+            commit=commit,
+        )
+        decoding, metrics = module.settle(spec, store, data.valid_tracks)
+        spec = replace(spec, decoding=decoding, metrics={name: round(value, 6) for name, value in metrics.items()})
+        run.metrics({f"valid_{name}": value for name, value in metrics.items()})
+        run.model(module.exportable(), _example(data), "model")
+        _write_curves(places.curves, history)
+        save_model(places.output, module.network, spec, card(spec, tracks))
+        run.files(places.output, "folder")
+    shutil.rmtree(places.checkpoints, ignore_errors=True)
+    return spec
+
+
+def _build(task: TaskSettings, tracks: Sequence[LabelledTrack], features: FeatureParams, seed: int) -> TaskModule:
+    try:
+        return task_class(task.name)(task.network, task.loss, task.optimisation, tracks, features, seed)  # type: ignore[call-arg, arg-type]
+    except TypeError as error:
+        raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
+
+
+def _join(hashes: dict[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(hashes.items()))
+
+
+def _example(data: WindowData) -> np.ndarray:
+    """Give two windows of silence, as an example input."""
+    bands = data.store.params({track.corpus for track in data.train_tracks}).mel_bands
+    return np.zeros((2, data.window_frames, bands), dtype=np.float32)
+
+
+class _History(Callback):
+    """Keeps each epoch's numbers and sends them to the run."""
+
+    def __init__(self, run: Run, seen: list[dict[str, float]]) -> None:
+        self.run = run
+        self.rows = seen
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        values = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if isinstance(value, Tensor) and not name.endswith("_step")
+        }
+        self.rows.append({"epoch": trainer.current_epoch, **values})
+        self.run.metrics(values, step=trainer.current_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows[:] = state_dict["rows"]
+
+
+def _fit(
+    module: TaskModule,
+    data: WindowData,
+    task: TaskSettings,
+    trainer: TrainerSettings,
+    places: Places,
+    hashes: dict[str, str],
+    run: Run,
+) -> list[dict[str, float]]:
+    """Run the epochs, load the best weights into the module, and return each epoch's numbers."""
+    stamp = json.dumps([asdict(task), asdict(trainer), hashes, backbeat.__version__], sort_keys=True)
+    folder = places.checkpoints / hashlib.sha256(stamp.encode()).hexdigest()[:16]
+    best = ModelCheckpoint(
+        folder,
+        "best",
+        monitor="valid_loss",
+        save_last=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    history: list[dict[str, float]] = []
+    callbacks: list[Callback] = [best, _History(run, history)]
+    if task.optimisation.patience:
+        callbacks.append(EarlyStopping("valid_loss", patience=task.optimisation.patience))
+    if trainer.progress:
+        callbacks.append(RichProgressBar(leave=False))
+    with warnings.catch_warnings():
+        # Lightning's advice about loader workers and log intervals; batches are made in this process on purpose.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*use_deterministic_algorithms.*")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning.*")
+        fitter = pl.Trainer(
+            accelerator=trainer.accelerator,
+            devices=trainer.devices,
+            precision=trainer.precision,  # type: ignore[arg-type]
+            max_epochs=task.optimisation.epochs,
+            gradient_clip_val=task.optimisation.clip,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=trainer.progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            benchmark=False,
+        )
+        last = folder / "last.ckpt"
+        fitter.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=False)
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(state)
+    module.cpu()
+    return history
+
+
+def _write_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """Write learning curves as CSV, a row an epoch."""
+    names = sorted({name for row in history for name in row} - {"epoch"})
+    lines = [",".join(["epoch", *names])]
+    lines += [
+        ",".join([f"{row['epoch']:g}", *(f"{row.get(name, float('nan')):.6g}" for name in names)]) for row in history
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def card(spec: ModelSpec, tracks: Sequence[LabelledTrack]) -> str:
+    """Write a model's card: what it does, what it was trained on, and what it scores on the validation split."""
+    counts = {split: sum(track.split == split for track in tracks) for split in ("train", "valid", "test")}
+    scores = "\n".join(f"| {name} | {value:.3f} |" for name, value in spec.metrics.items())
+    return f"""# {spec.name} {spec.version}
+
+Task: {spec.task}. Classes: {", ".join(spec.classes)}.
+
+Trained on {counts["train"]} tracks, chosen on {counts["valid"]}; {counts["test"]} were held out for the test.
+
+| on the validation split | |
+| --- | --- |
+{scores}
+
+- Data: `{spec.data_hash}`
+- Commit: `{spec.commit or "none"}`
+- Run: `{spec.run or "not tracked"}`
+"""
