@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -128,31 +129,55 @@ def read_corpus(root: Path) -> Corpus:
     AnnotationError
         If a row cannot be true, naming file and line.
     """
-    path = root / ANNOTATIONS
-    if not path.is_file():
-        raise CorpusError(f"{root}: not a corpus, it has no {ANNOTATIONS}")
     tracks: list[Track] = []
-    seen: set[str] = set()
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = {"id", "path"} - set(reader.fieldnames or ())
-        if missing:
-            raise CorpusError(f"{path}: column {sorted(missing)[0]!r} is missing")
-        unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
-        if unknown:
-            raise CorpusError(f"{path}: column {unknown[0]!r} is not one of {', '.join(COLUMNS)}")
-        for row in reader:
-            try:
-                track = _track_from_row({name: (value or "").strip() for name, value in row.items() if name})
-            except AnnotationError as error:
-                raise AnnotationError(error.problem, path, reader.line_num) from None
-            if track.id in seen:
-                raise AnnotationError(f"track id {track.id!r} appears twice", path, reader.line_num)
-            seen.add(track.id)
-            tracks.append(track)
-    if not tracks:
-        raise CorpusError(f"{path}: no tracks")
+    for _, track in read_rows(root / ANNOTATIONS):
+        if isinstance(track, AnnotationError):
+            raise track
+        tracks.append(track)
     return Corpus(root, tuple(tracks))
+
+
+def read_rows(path: Path) -> list[tuple[int, Track | AnnotationError]]:
+    """Read every row of an annotations.csv: its line and its track, or what is wrong with it.
+
+    Raises
+    ------
+    CorpusError
+        If the file is missing, not CSV in UTF-8, has no rows, or lacks or has unknown columns.
+    """
+    if not path.is_file():
+        raise CorpusError(f"{path.parent}: not a corpus, it has no {ANNOTATIONS}")
+    rows: list[tuple[int, Track | AnnotationError]] = []
+    seen: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            names = reader.fieldnames or ()
+            missing = {"id", "path"} - set(names)
+            if missing:
+                raise CorpusError(f"{path}: column {sorted(missing)[0]!r} is missing")
+            unknown = [name for name in names if name not in COLUMNS]
+            if unknown:
+                raise CorpusError(f"{path}: column {unknown[0]!r} is not one of {', '.join(COLUMNS)}")
+            for row in reader:
+                try:
+                    if None in row:
+                        raise AnnotationError(f"has more than the {len(names)} cells of the header")
+                    track = _track_from_row({name: (value or "").strip() for name, value in row.items()})
+                    if track.id in seen:
+                        raise AnnotationError(f"track id {track.id!r} appears twice")
+                except AnnotationError as error:
+                    rows.append((reader.line_num, AnnotationError(error.problem, path, reader.line_num)))
+                else:
+                    seen.add(track.id)
+                    rows.append((reader.line_num, track))
+    except UnicodeDecodeError:
+        raise CorpusError(f"{path}: is not text in UTF-8") from None
+    except csv.Error as error:
+        raise CorpusError(f"{path}: is not CSV: {error}") from None
+    if not rows:
+        raise CorpusError(f"{path}: no tracks")
+    return rows
 
 
 def _track_from_row(row: dict[str, str]) -> Track:
@@ -177,12 +202,20 @@ def write_annotations(root: Path, tracks: Iterable[Track]) -> None:
     writer.writerow(COLUMNS)
     for track in sorted(tracks, key=lambda track: track.id):
         values = [getattr(track, name) for name in COLUMNS]
-        writer.writerow("" if value is None else f"{value:g}" if isinstance(value, float) else value for value in values)
+        writer.writerow(
+            "" if value is None else f"{value:g}" if isinstance(value, float) else value for value in values
+        )
     write_text(root / ANNOTATIONS, text.getvalue())
 
 
-def _event_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Split an event file into (line number, fields); blank lines and comments are left out."""
+def event_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Split an event file into (line number, fields); blank lines and comments are left out.
+
+    Raises
+    ------
+    AnnotationError
+        If the file is not text in UTF-8.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -193,9 +226,12 @@ def _event_lines(path: Path) -> list[tuple[int, list[str]]]:
 
 def _number(word: str, path: Path, line: int) -> float:
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
-        raise AnnotationError(f"{word!r} is not a number", path, line) from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise AnnotationError(f"{word!r} is not a number", path, line)
+    return value
 
 
 def _blame(error: AnnotationError, times_s: list[float], path: Path, lines: list[int]) -> AnnotationError:
@@ -213,7 +249,7 @@ def read_beats(path: Path) -> Beats:
     AnnotationError
         Naming file and line: not numbers, out of order, or positions on some lines only.
     """
-    lines = _event_lines(path)
+    lines = event_lines(path)
     times_s: list[float] = []
     positions: list[int] = []
     for line, words in lines:
@@ -222,6 +258,8 @@ def read_beats(path: Path) -> Beats:
             position = _number(words[1], path, line)
             if position != int(position):
                 raise AnnotationError(f"position {words[1]!r} is not a whole number", path, line)
+            if position < 1:
+                raise AnnotationError(f"position {words[1]!r} is less than 1", path, line)
             positions.append(int(position))
         if positions and len(positions) != len(times_s):
             raise AnnotationError("some beats have a position in the bar and others have none", path, line)
@@ -239,7 +277,7 @@ def read_onsets(path: Path) -> Onsets:
     AnnotationError
         Naming file and line: not numbers, out of order, an unknown class, or a velocity outside (0, 1].
     """
-    lines = _event_lines(path)
+    lines = event_lines(path)
     times_s: list[float] = []
     classes: list[str] = []
     velocities: list[float] = []
