@@ -1,0 +1,55 @@
+# Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock clean
+
+# An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.complete
+# Real recordings with annotations to score the models on as well, if they are there.
+REAL ?= $(wildcard ../shared/data/real)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make the environment in .venv, exactly as locked
+
+# uv comes from the machine if it is there and from pip if not, into a folder of its own. The environment is made anew
+# whenever the lock changes; an interrupted set-up leaves no stamp and begins again.
+$(STAMP): requirements.lock pyproject.toml
+	@rm -f $@
+	@if command -v uv >/dev/null 2>&1; then uv=uv; else \
+	  test -x .uv/bin/uv || $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.8,<1'; \
+	  uv=.uv/bin/uv; fi; \
+	set -e; \
+	echo "Setting up $(VENV): torch alone is about 5 GB, so this takes a few minutes the first time."; \
+	test -x $(VENV)/bin/python || $$uv venv --quiet --python '>=3.11,<3.13' --python-preference system --no-python-downloads $(VENV); \
+	$$uv pip sync --quiet --python $(VENV) --require-hashes requirements.lock; \
+	$$uv pip install --quiet --python $(VENV) --no-deps --editable .
+	@touch $@
+
+demo: setup ## compose a corpus, train and score the three models, show what came out
+	dvc repro
+	python -m pipelines.summary $(if $(REAL),--real $(REAL))
+
+test: setup ## run the tests
+	pytest -n 2
+
+lint: setup ## check style and types
+	ruff check
+	ruff format --check
+	mypy
+
+format: setup ## put the code in shape
+	ruff check --fix
+	ruff format
+
+lock: setup ## lock the versions that pyproject.toml allows
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove what the pipeline made, but not the environment
+	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports
