@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from backbeat.audio import AUDIO_SUFFIXES
 from backbeat.corpus.annotated import AnnotatedTrack, CopyMode, place, store
 from backbeat.corpus.contract import ANNOTATIONS, Corpus, Track, read_corpus, write_annotations
 from backbeat.corpus.event_text import guess_kind, read_beat_text, read_onset_text
@@ -27,15 +28,6 @@ from backbeat.corpus.jams_files import JamsContents, read_jams
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.errors import ConfigError, CorpusError
 from backbeat.files import atomic_path, sha256_file
-
-#: Suffixes that are taken for audio; whether it can be heard shows when it is opened.
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("wav", "wave", "w64", "rf64", "flac", "aif", "aiff", "aifc", "au", "caf"),
-        *("mp3", "ogg", "oga", "opus", "m4a", "mp4", "aac", "wma"),
-    )
-)
 
 #: First folders that say what the files are, not their genre.
 NOT_A_GENRE = frozenset({"audio", "tracks", "music", "songs", "wav", "flac", "mp3"})
@@ -134,7 +126,7 @@ def _scan(source: Path, group_pattern: str, genre_folders: bool, exclude: Path |
         if stem is not None and stem not in stems:
             raise CorpusError(f"{path}: has no audio of the same name beside it")
     if not audio:
-        raise CorpusError(f"{source}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        raise CorpusError(f"{source}: holds no audio (no file ends in {', '.join(sorted(AUDIO_SUFFIXES))})")
 
     tracks: list[AnnotatedTrack] = []
     ids = track_ids([path.relative_to(source) for path in audio])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from backbeat.audio import AUDIO_SUFFIXES
 from backbeat.corpus.annotated import AnnotatedTrack, annotated_tracks
 from backbeat.corpus.contract import ANNOTATIONS, read_corpus
-from backbeat.corpus.folder import AUDIO_SUFFIXES, scan_folder
+from backbeat.corpus.folder import scan_folder
 from backbeat.corpus.mdb_drums import is_mdb_drums, read_mdb_drums
 from backbeat.errors import CorpusError
 
