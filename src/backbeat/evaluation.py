@@ -1,0 +1,241 @@
+"""Scoring a trained model on tracks whose truth is known: a row of measures a track, and intervals over all.
+
+The tracks come from the pipeline's features (`examples_from_features`) or from any annotated audio
+(`examples_from_audio`); both go through the same model, decoder and scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from backbeat.beat import score as beat_score
+from backbeat.beat.tracker import BeatTracker
+from backbeat.dataset import FeatureStore, LabelledTrack
+from backbeat.errors import CorpusError
+from backbeat.features import FeatureParams, LogMel, log_mel
+from backbeat.genre import score as genre_score
+from backbeat.genre.classifier import GenreClassifier
+from backbeat.music import DRUMS, Beats, Onsets
+from backbeat.onset import score as onset_score
+from backbeat.onset.detector import OnsetDetector
+from backbeat.statistics import Interval, bootstrap_interval, summarise
+
+if TYPE_CHECKING:
+    from backbeat.corpus.annotated import AnnotatedTrack
+
+Model = BeatTracker | OnsetDetector | GenreClassifier
+Truth = Beats | Onsets | str
+
+MODELS: dict[str, type[BeatTracker] | type[OnsetDetector] | type[GenreClassifier]] = {
+    "beat": BeatTracker,
+    "onset": OnsetDetector,
+    "genre": GenreClassifier,
+}
+
+#: The measures that tables show, by task, in their order.
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "beat": ("beat_f", "cmlt", "amlt", "downbeat_f", "meter_correct", "tempo_acc1", "tempo_acc2"),
+    "onset": (
+        "onset_micro_f",
+        "kick_micro_f",
+        "snare_micro_f",
+        "hihat_micro_f",
+        "toms_micro_f",
+        "cymbals_micro_f",
+        *(f"{name}_micro_f" for name in DRUMS if name not in ("kick", "snare")),
+        "drums_micro_f",
+        "velocity_mae",
+    ),
+    "genre": ("accuracy", "macro_f1", "calibration_error"),
+}
+
+#: The measure by which a track is among the worst.
+PRINCIPAL = {"beat": "beat_f", "onset": "drums_f", "genre": "truth_probability"}
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How scores are summed up.
+
+    Parameters
+    ----------
+    confidence, resamples, seed
+        Of the bootstrap intervals over tracks.
+    pictures
+        How many of the worst tracks are drawn.
+    """
+
+    confidence: float
+    resamples: int
+    seed: int
+    pictures: int
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A track to score: a way to its spectrogram, and its truth."""
+
+    corpus: str
+    id: str
+    style: str
+    log_mel: Callable[[], NDArray[np.float32]]
+    truth: Truth
+
+
+def examples_from_features(
+    task: str, tracks: Sequence[LabelledTrack], store: FeatureStore, split: str = "test"
+) -> list[Example]:
+    """Give one split of the pipeline's corpora; CorpusError when it is empty."""
+
+    def reader(track: LabelledTrack) -> Callable[[], NDArray[np.float32]]:
+        return lambda: store.get(track.corpus, track.id).astype(np.float32)
+
+    chosen = [track for track in tracks if track.split == split]
+    if not chosen:
+        raise CorpusError(f"no track of the {split} split is annotated for {task}")
+    return [Example(track.corpus, track.id, track.genre, reader(track), _label(task, track)) for track in chosen]
+
+
+def _label(task: str, track: LabelledTrack) -> Truth:
+    # The task modules bring Lightning with them, which those who only analyse do not need.
+    from backbeat.beat.task import read_label as read_beats
+    from backbeat.onset.task import read_label as read_onsets
+
+    return {"beat": read_beats, "onset": read_onsets}[task](track) if task != "genre" else track.genre
+
+
+def examples_from_audio(
+    task: str, corpus: str, tracks: Iterable[AnnotatedTrack], params: FeatureParams
+) -> list[Example]:
+    """Give the tracks of a set of recordings that are annotated for `task`; there may be none."""
+    from backbeat.audio import decode
+
+    front_end = LogMel(params)
+
+    def reader(path: Path) -> Callable[[], NDArray[np.float32]]:
+        return lambda: log_mel(decode(path, sample_rate_hz=params.sample_rate_hz, mono=True).mono, front_end)
+
+    examples = []
+    for track in tracks:
+        truth: Truth | None = {"beat": track.beats, "onset": track.onsets, "genre": track.genre or None}[task]
+        if truth is not None:
+            examples.append(Example(corpus, track.id, track.genre, reader(track.audio_path), truth))
+    return examples
+
+
+def load(task: str, folder: Path) -> Model:
+    """Load a model of `task`; ModelError when it cannot be."""
+    return MODELS[task].from_folder(folder)
+
+
+def score(model: Model, examples: Iterable[Example]) -> pd.DataFrame:
+    """Score every example: a row a track, with corpus, id, style and the task's measures.
+
+    Genres that the model does not know are left out.
+    """
+    rows = []
+    for example in examples:
+        row: dict[str, Any] = {"corpus": example.corpus, "id": example.id, "style": example.style}
+        if isinstance(model, BeatTracker) and isinstance(example.truth, Beats):
+            row |= beat_score.score_track(example.truth, model.track(example.log_mel()))
+        elif isinstance(model, OnsetDetector) and isinstance(example.truth, Onsets):
+            row |= onset_score.score_track(example.truth, *model.detect(example.log_mel()))
+        elif isinstance(model, GenreClassifier) and example.truth in model.spec.classes:
+            result = model.classify(example.log_mel())
+            probabilities = {f"p_{name}": result.probabilities[name] for name in model.spec.classes}
+            row |= {"answer": result.label, "truth_probability": result.probabilities[str(example.truth)]}
+            row |= {"correct": float(result.label == example.truth), **probabilities}
+        else:
+            continue
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summary(task: str, table: pd.DataFrame, settings: EvaluationSettings) -> dict[str, dict[str, Interval]]:
+    """Sum a table of scores up: for "all" and for each style, each measure with its interval."""
+    if task == "genre":
+        return _genre_summary(table, settings)
+    made = summarise(
+        table.drop(columns=["corpus", "id"]),
+        by="style",
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    groups: dict[str, dict[str, Interval]] = {}
+    for row in made.itertuples():
+        if row.measure in HEADLINES[task]:
+            groups.setdefault(row.group, {})[row.measure] = Interval(row.value, row.low, row.high, int(row.count))
+    return {
+        group: {
+            name: values[name]
+            for name in HEADLINES[task]
+            if name in values and values[name].value == values[name].value
+        }
+        for group, values in groups.items()
+    }
+
+
+def genre_table(table: pd.DataFrame) -> tuple[list[str], NDArray[np.float64], tuple[str, ...]]:
+    """Split a table of genre scores to truths, probabilities of shape (tracks, classes), and classes."""
+    columns = [name for name in table.columns if name.startswith("p_")]
+    return table["style"].tolist(), table[columns].to_numpy(), tuple(name.removeprefix("p_") for name in columns)
+
+
+def _genre_summary(table: pd.DataFrame, settings: EvaluationSettings) -> dict[str, dict[str, Interval]]:
+    truths, probabilities, classes = genre_table(table)
+
+    def measure(name: str, value: Callable[[genre_score.GenreScore], float]) -> Interval:
+        def statistic(rows: NDArray[np.float64]) -> float:
+            chosen = rows.astype(np.int64)
+            return value(genre_score.score_genres([truths[row] for row in chosen], probabilities[chosen], classes))
+
+        return bootstrap_interval(
+            np.arange(len(truths), dtype=np.float64),
+            statistic=statistic,
+            confidence=settings.confidence,
+            # Each draw sorts out a confusion matrix; a few hundred settle the second decimal.
+            resamples=min(settings.resamples, 500),
+            seed=settings.seed,
+            method="percentile",
+        )
+
+    groups = {
+        "all": {
+            "accuracy": measure("accuracy", lambda found: found.accuracy),
+            "macro_f1": measure("macro_f1", lambda found: found.macro_f1),
+            "calibration_error": measure("calibration_error", lambda found: found.calibration_error),
+        }
+    }
+    for style, rows in table.groupby("style"):
+        interval = bootstrap_interval(
+            rows["correct"], confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
+        )
+        groups[str(style)] = {"accuracy": interval}
+    return groups
+
+
+def worst(task: str, table: pd.DataFrame, count: int) -> Iterator[tuple[str, str]]:
+    """Name the tracks that scored worst, worst first: corpus and id."""
+    ordered = table.dropna(subset=[PRINCIPAL[task]]).sort_values([PRINCIPAL[task], "id"], kind="stable")
+    yield from ordered[["corpus", "id"]].head(count).itertuples(index=False, name=None)
+
+
+def to_metrics(groups: dict[str, dict[str, Interval]]) -> dict[str, Any]:
+    """Give the whole set's measures as JSON: the value under the measure's name, limits beside it."""
+    metrics: dict[str, Any] = {}
+    for name, interval in groups["all"].items():
+        values = interval.to_dict()
+        metrics[name] = round(float(interval.value), 6)
+        metrics[f"{name}_interval"] = {
+            bound: None if values[bound] is None else round(float(values[bound]), 6) for bound in ("low", "high")
+        }  # type: ignore[arg-type]
+    metrics["tracks"] = max(interval.count for interval in groups["all"].values())
+    return metrics
