@@ -1,8 +1,8 @@
 """How well beats, bars and tempo were found.
 
 Measures are those of mir_eval with its defaults: beats before 5 s are left out, beats match within 70 ms (Davies,
-Degara and Plumbley, "Evaluation methods for musical audio beat tracking algorithms", 2009). Tempo follows Gouyon et al.,
-"An experimental comparison of audio tempo induction algorithms", IEEE TASLP 14(5), 2006.
+Degara and Plumbley, "Evaluation methods for musical audio beat tracking algorithms", 2009). Tempo follows Gouyon et
+al., "An experimental comparison of audio tempo induction algorithms", IEEE TASLP 14(5), 2006.
 
 Where there is nothing to measure, a measure is NaN and is to be left out of means: beats when neither side has any
 after the first 5 s, downbeats, meter and tempo when the reference does not know them. Where only one side is empty, it
@@ -47,11 +47,11 @@ def score_track(
 
     Returns
     -------
-    ``beat_f``, ``beat_precision``, ``beat_recall``; ``cmlc``, ``cmlt``, ``amlc``, ``amlt`` (continuity at the correct, at
-    any metrical level); ``downbeat_f``; ``position_accuracy`` (share of matched beats at the right position in the bar);
-    ``meter_correct`` (0 or 1: beats a bar); ``tempo_acc1`` (0 or 1: within 4 %), ``tempo_acc2`` (the same, also at
-    half, double, a third or three times the tempo); and counts ``beat_tp``, ``beat_fp``, ``beat_fn``, ``downbeat_tp``,
-    ``downbeat_fp``, ``downbeat_fn``.
+    ``beat_f``, ``beat_precision``, ``beat_recall``; ``cmlc``, ``cmlt``, ``amlc``, ``amlt`` (continuity at the correct,
+    at any metrical level); ``downbeat_f``; ``position_accuracy`` (share of matched beats at the right position in the
+    bar); ``meter_correct`` (0 or 1: beats a bar); ``tempo_acc1`` (0 or 1: within 4 %), ``tempo_acc2`` (the same, also
+    at half, double, a third or three times the tempo); and counts ``beat_tp``, ``beat_fp``, ``beat_fn``,
+    ``downbeat_tp``, ``downbeat_fp``, ``downbeat_fn``.
     """
     scores = _event_scores("beat", reference.times_s, estimate.times_s)
     scores |= _continuity(_trimmed(reference.times_s), _trimmed(estimate.times_s))

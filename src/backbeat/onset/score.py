@@ -1,9 +1,9 @@
 """How well onsets and drum hits were found.
 
-Events match within 50 ms, each at most once, as in mir_eval.onset. Where neither side has any of a class its measures are
-NaN and are to be left out of means; where one side has none they are 0. Counts (``_tp``, ``_fp``, ``_fn``) are always
-given: summed over tracks they make the F-measure of a whole corpus (micro), which does not let a class that strikes
-twice in a track weigh as much as one that strikes two hundred times.
+Events match within 50 ms, each at most once, as in mir_eval.onset. Where neither side has any of a class its measures
+are NaN and are to be left out of means; where one side has none they are 0. Counts (``_tp``, ``_fp``, ``_fn``) are
+always given: summed over tracks they make the F-measure of a whole corpus (micro), in which a class that strikes twice
+in a track does not weigh as much as one that strikes two hundred times.
 """
 
 from __future__ import annotations
