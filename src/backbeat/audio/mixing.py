@@ -1,0 +1,59 @@
+"""Down to one channel, and from one sample rate to another."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbeat.errors import ConfigError
+
+#: Names of channels where a file gives only their number: the order of WAVE_FORMAT_EXTENSIBLE.
+DEFAULT_LAYOUTS: dict[int, tuple[str, ...]] = {
+    1: ("FC",),
+    2: ("FL", "FR"),
+    3: ("FL", "FR", "FC"),
+    4: ("FL", "FR", "BL", "BR"),
+    5: ("FL", "FR", "FC", "BL", "BR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    7: ("FL", "FR", "FC", "LFE", "BC", "SL", "SR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+
+#: What each channel gives to the sum of left and right: a centre, at -3 dB, goes to both.
+_WEIGHTS = {"FL": 1.0, "FR": 1.0, "FC": 2**0.5, "BL": 0.5**0.5, "BR": 0.5**0.5, "SL": 0.5**0.5, "SR": 0.5**0.5}
+_WEIGHTS |= {"BC": 1.0, "FLC": 1.0, "FRC": 1.0, "WL": 0.5**0.5, "WR": 0.5**0.5, "LFE": 0.0, "LFE2": 0.0}
+
+#: A mix this far below its loudest channel has cancelled; independent channels lose 3 dB, one silent channel 6 dB.
+CANCELLED_DB = -20.0
+
+
+def mono_weights(channel_names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the weight of each channel in the mono mix; they sum to 1.
+
+    Stereo is the mean. Surround follows ITU-R BS.775-4 (table 2): centre and surrounds at -3 dB in left and right, LFE
+    dropped, then the mean of left and right, normalised so that full scale stays full scale. Unknown layouts: the mean.
+    """
+    count = len(channel_names)
+    weights = np.array([_WEIGHTS.get(name, np.nan) for name in channel_names])
+    if count <= 2 or np.isnan(weights).any() or weights.sum() == 0:
+        weights = np.ones(count)
+    normalised: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+    return normalised
+
+
+def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
+    """Resample (channels, samples) with soxr's high quality; the output has `round(n * to_hz / from_hz)` samples.
+
+    Raises
+    ------
+    ConfigError
+        If a rate is not positive.
+    """
+    import soxr
+
+    if from_hz <= 0 or to_hz <= 0:
+        raise ConfigError(f"cannot resample from {from_hz} to {to_hz} Hz")
+    if from_hz == to_hz or samples.shape[1] == 0:
+        return samples
+    out = soxr.resample(np.ascontiguousarray(samples.T), from_hz, to_hz, quality="HQ")
+    return np.ascontiguousarray(out.T, dtype=np.float32)
