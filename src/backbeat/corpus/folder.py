@@ -165,10 +165,10 @@ def _genre_of(path: Path, source: Path) -> str:
 
 def track_ids(paths: list[Path]) -> list[str]:
     """Name each relative path: by its stem, or by its folders too where two stems are the same, or a number at last."""
-    stems = [_slug(path.stem) for path in paths]
+    stems = [slug(path.stem) for path in paths]
     alike = Counter(stem.casefold() for stem in stems)
     names = [
-        stem if alike[stem.casefold()] == 1 else _slug("-".join((*path.parts[:-1], path.stem)))
+        stem if alike[stem.casefold()] == 1 else slug("-".join((*path.parts[:-1], path.stem)))
         for stem, path in zip(stems, paths, strict=True)
     ]
     taken: set[str] = set()
@@ -182,7 +182,8 @@ def track_ids(paths: list[Path]) -> list[str]:
     return ids
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Turn any text to something that may be a track id."""
     return "".join(char if char.isalnum() or char in "._-" else "_" for char in text).lstrip(".") or "track"
 
 

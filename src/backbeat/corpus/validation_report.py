@@ -23,7 +23,8 @@ _PAGE = """<!doctype html>
   .verdict { font-weight: 600; }
   .error { color: var(--error); } .warning { color: var(--warning); } .good { color: var(--good); }
   table { border-collapse: collapse; width: 100%; }
-  th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
+  th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; }
+  th, td { border-bottom: 1px solid var(--line); }
   td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
   table.narrow { width: auto; }
   code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
