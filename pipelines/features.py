@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.progress import track
@@ -37,7 +36,6 @@ def spectrograms(
 
 @stage
 def main(config: DictConfig) -> None:
-    torch.set_num_threads(config.trainer.threads)
     name, paths = config.corpus.name, config.paths
     lines = read_lines(Path(paths.labels) / "audio" / f"{name}.jsonl")
     params = read(FeatureParams, config.features)

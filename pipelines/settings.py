@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
 
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.training import Places
@@ -21,7 +21,7 @@ T = TypeVar("T")
 CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
 
-def read(cls: type[T], section: DictConfig) -> T:
+def read(cls: type[T], section: DictConfig | dict[str, Any]) -> T:
     """Make `cls`, a dataclass, of a section of the configuration.
 
     Raises
@@ -29,18 +29,24 @@ def read(cls: type[T], section: DictConfig) -> T:
     ConfigError
         If the section has an entry that `cls` lacks, lacks one that it needs, or has one of the wrong type.
     """
-    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(str(name) for name in section if name not in known)
-    if unknown:
-        raise ConfigError(f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    values = plain(section) if isinstance(section, DictConfig) else section
+    _refuse_unknown(cls, values)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), section)
-        made = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{cls.__name__}: {str(error).splitlines()[0]}") from None
-    if not is_dataclass(made) or not isinstance(made, cls):
-        raise ConfigError(f"{cls.__name__} cannot be made of {section}")
-    return made
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise ConfigError(f"{cls.__name__}.{where}: {first['msg']}") from None
+
+
+def _refuse_unknown(cls: type, values: dict[str, Any]) -> None:
+    types = get_type_hints(cls)
+    known = {field.name for field in fields(cls)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{cls.__name__} has no setting {name!r}; it has {', '.join(sorted(known))}")
+        if is_dataclass(types[name]) and isinstance(value, dict):
+            _refuse_unknown(types[name], value)
 
 
 def plain(section: DictConfig) -> dict[str, Any]:
