@@ -129,9 +129,7 @@ def chroma_profile(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[N
         nearest = np.round(note)
         # Peaks half way between two semitones belong to neither.
         share = np.cos(np.pi * (note - nearest)) ** 2
-        np.add.at(
-            profiles, (frame, nearest.astype(np.int64) % 12), weight * share * _HARMONIC_DECAY ** (harmonic - 1)
-        )
+        np.add.at(profiles, (frame, nearest.astype(np.int64) % 12), weight * share * _HARMONIC_DECAY ** (harmonic - 1))
     # Each frame counts alike, so that a loud chorus does not outvote the rest, unless it is next to silence.
     total = profiles.sum(axis=1, keepdims=True)
     loud = total[:, 0] > _QUIET * total.max()

@@ -29,15 +29,15 @@ from backbeat.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from backbeat.audio import AudioLimits
-    from backbeat.beat import BeatTracker
-    from backbeat.genre import GenreClassifier
+    from backbeat.beat.tracker import BeatTracker
+    from backbeat.genre.classifier import GenreClassifier
     from backbeat.key import KeyEstimate
     from backbeat.model import ModelSpec
     from backbeat.music import Beats, Onsets
-    from backbeat.onset import OnsetDetector
+    from backbeat.onset.detector import OnsetDetector
 
-#: Points of the waveform's outline, enough for a picture of any width.
-_OUTLINE_POINTS = 4000
+#: Points of the waveform's outline, enough to look closely at seconds of a track of minutes.
+_OUTLINE_POINTS = 40000
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +117,9 @@ class Analyzer:
             if not folder.is_dir():
                 hint = f"train it with `dvc repro`, or name another with --model {task}=FOLDER"
                 raise ModelError(f"{folder}: no model for {task} here; {hint}")
-        from backbeat.beat import BeatTracker
-        from backbeat.genre import GenreClassifier
-        from backbeat.onset import OnsetDetector
+        from backbeat.beat.tracker import BeatTracker
+        from backbeat.genre.classifier import GenreClassifier
+        from backbeat.onset.detector import OnsetDetector
 
         return cls(
             BeatTracker.from_folder(folders["beat"]),
@@ -145,10 +145,16 @@ class Analyzer:
 
     def analyze_with_evidence(self, path: Path | str, limits: AudioLimits | None = None) -> tuple[Analysis, Evidence]:
         """Analyse a file, and return the activations too; errors as `analyze`."""
-        from backbeat.audio import decode
+        from backbeat.audio import AudioLimits, decode
 
-        audio = decode(Path(path)) if limits is None else decode(Path(path), limits=limits)
-        return self._analyze(audio.samples, audio.sample_rate_hz, str(path), audio.warnings)
+        audio = decode(
+            Path(path),
+            sample_rate_hz=self._front_end.params.sample_rate_hz,
+            mono=True,
+            limits=AudioLimits() if limits is None else limits,
+            measure_loudness=True,
+        )
+        return self._analyze(audio.mono, str(path), audio.info.sample_rate_hz, audio.loudness_lufs, audio.warnings)
 
     def analyze_audio(self, samples: NDArray[np.float32], sample_rate_hz: int, path: str = "") -> Analysis:
         """Analyse samples, shape (channels, samples) or (samples,), full scale ±1; `path` is only repeated.
@@ -158,27 +164,35 @@ class Analyzer:
         ConfigError
             If there are no samples, or some are not finite.
         """
+        from backbeat.audio import resample
+        from backbeat.audio.loudness import loudness_lufs
+        from backbeat.audio.mixing import DEFAULT_LAYOUTS, mono_weights
+
         samples = np.atleast_2d(np.asarray(samples, dtype=np.float32))
         if samples.ndim != 2 or samples.size == 0:
             raise ConfigError(f"samples of shape {samples.shape} hold no audio")
         if not np.isfinite(samples).all():
             raise ConfigError("the samples hold NaN or infinity")
-        return self._analyze(samples, sample_rate_hz, path, ())[0]
+        channels = samples.shape[0]
+        mixed = mono_weights(DEFAULT_LAYOUTS.get(channels, ("FC",) * channels)) @ samples
+        mono = resample(mixed[np.newaxis], sample_rate_hz, self._front_end.params.sample_rate_hz)[0]
+        return self._analyze(mono, path, sample_rate_hz, loudness_lufs(samples, sample_rate_hz), ())[0]
 
     def _analyze(
-        self, samples: NDArray[np.float32], sample_rate_hz: int, path: str, warnings: tuple[str, ...]
+        self,
+        mono: NDArray[np.float32],
+        path: str,
+        sample_rate_hz: int,
+        lufs: float | None,
+        warnings: tuple[str, ...],
     ) -> tuple[Analysis, Evidence]:
-        from backbeat.audio.loudness import loudness_lufs
-        from backbeat.audio.mixing import downmix, resample
+        """Analyse samples of shape (samples,) at the rate of the front end; the rest is what is known of the file."""
         from backbeat.beat.decode import estimate_tempo_bpm, estimate_time_signature
         from backbeat.features import log_mel
         from backbeat.key import estimate_key
 
-        duration_s = samples.shape[1] / sample_rate_hz
-        lufs = loudness_lufs(samples, sample_rate_hz)
         rate_hz = self._front_end.params.sample_rate_hz
-        mono = resample(downmix(samples), sample_rate_hz, rate_hz)[0]
-        del samples
+        duration_s = mono.size / rate_hz
         spectrogram = log_mel(mono, self._front_end)
         beat_activations = self._beat.activations(spectrogram)
         onset_activations = self._onset.activations(spectrogram)

@@ -106,7 +106,9 @@ def to_jams(analysis: Analysis) -> Any:
     jam.file_metadata.identifiers = {"path": analysis.path}
     whole_s = analysis.duration_s
 
-    def add(namespace: str, task: str | None, what: str, rows: Iterable[tuple[float, float, Any, float | None]]) -> None:
+    def add(
+        namespace: str, task: str | None, what: str, rows: Iterable[tuple[float, float, Any, float | None]]
+    ) -> None:
         origin = analysis.models[task] if task is not None else None
         tool = "backbeat key" if origin is None else f"{origin.name} {origin.version}"
         metadata = jams.AnnotationMetadata(annotation_tools=tool, data_source="program", corpus="")

@@ -6,10 +6,13 @@ prototype that fits them (De Man, "Evaluation of Implementations of the EBU R128
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import sosfilt
 
+from backbeat.audio.mixing import DEFAULT_LAYOUTS
 from backbeat.errors import ConfigError
 
 #: BS.1770-4, annex 1: blocks of 400 ms that overlap by 75%, so that power is summed in steps of 100 ms.
@@ -22,19 +25,17 @@ _OFFSET_DB = -0.691
 #: Samples filtered at a time: the float64 copies stay at a few megabytes whatever the length of the file.
 _PIECE_SAMPLES = 1 << 17
 
+#: Channels between 60 and 120 degrees to the side count 1.5 dB more, the LFE for nothing (BS.1770-4, annex 3, table 4).
 _SIDE = 1.41
-#: Weight of each channel by the number of channels, in the order of WAVE files; the LFE counts for nothing, and only
-#: loudspeakers between 60 and 120 degrees to the side get the 1.5 dB (BS.1770-4, annex 3, table 4).
-_WEIGHTS: dict[int, tuple[float, ...]] = {
-    1: (1.0,),
-    2: (1.0, 1.0),
-    3: (1.0, 1.0, 1.0),
-    4: (1.0, 1.0, _SIDE, _SIDE),
-    5: (1.0, 1.0, 1.0, _SIDE, _SIDE),
-    6: (1.0, 1.0, 1.0, 0.0, _SIDE, _SIDE),
-    7: (1.0, 1.0, 1.0, 0.0, 1.0, _SIDE, _SIDE),
-    8: (1.0, 1.0, 1.0, 0.0, 1.0, 1.0, _SIDE, _SIDE),
-}
+
+
+def channel_weights(channel_names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the weight of each channel's power, by its name in WAVE files (`FL`, `FC`, `LFE`, `BL`...).
+
+    The back pair of a layout without side loudspeakers stands where the surrounds of 5.1 stand, at 110 degrees.
+    """
+    sides = {"SL", "SR"} if {"SL", "SR"} & set(channel_names) else {"BL", "BR"}
+    return np.array([0.0 if name.startswith("LFE") else _SIDE if name in sides else 1.0 for name in channel_names])
 
 
 def k_weighting(sample_rate_hz: int) -> NDArray[np.float64]:
@@ -62,22 +63,24 @@ class LoudnessMeter:
 
     Parameters
     ----------
-    sample_rate_hz, channels
-        Of the audio. Up to eight channels, in the order of WAVE files.
+    sample_rate_hz
+        Of the audio.
+    channel_names
+        One a channel, as in `backbeat.audio.AudioInfo`.
 
     Raises
     ------
     ConfigError
-        If the rate or the number of channels cannot be measured.
+        If there are no channels, or the rate leaves no room for the filters.
     """
 
-    def __init__(self, sample_rate_hz: int, channels: int) -> None:
-        if channels not in _WEIGHTS or sample_rate_hz < 4000:
-            raise ConfigError(f"loudness of {channels} channels at {sample_rate_hz} Hz is not defined")
+    def __init__(self, sample_rate_hz: int, channel_names: Sequence[str]) -> None:
+        if not channel_names or sample_rate_hz < 4000:
+            raise ConfigError(f"loudness of {len(channel_names)} channels at {sample_rate_hz} Hz is not defined")
         self._rate_hz = sample_rate_hz
-        self._weights = np.array(_WEIGHTS[channels])
+        self._weights = channel_weights(channel_names)
         self._filter = k_weighting(sample_rate_hz)
-        self._state = np.zeros((2, channels, 2))
+        self._state = np.zeros((2, len(channel_names), 2))
         self._samples = 0
         self._energies: list[float] = [0.0]  # of each step of 100 ms, the last one not yet full
 
@@ -131,7 +134,12 @@ def _lufs(power: NDArray[np.float64] | np.floating) -> NDArray[np.float64]:
 
 
 def loudness_lufs(samples: NDArray[np.floating], sample_rate_hz: int) -> float | None:
-    """Return the integrated loudness of samples, shape (channels, samples) or (samples,), in LUFS; None as above."""
-    meter = LoudnessMeter(sample_rate_hz, 1 if samples.ndim == 1 else samples.shape[0])
-    meter.add(np.atleast_2d(samples))
+    """Return the integrated loudness of samples, shape (channels, samples) or (samples,), in LUFS; None as above.
+
+    Channels are taken to be in the order of WAVE files.
+    """
+    samples = np.atleast_2d(samples)
+    channels = samples.shape[0]
+    meter = LoudnessMeter(sample_rate_hz, DEFAULT_LAYOUTS.get(channels, ("FC",) * channels))
+    meter.add(samples)
     return meter.integrated_lufs()

@@ -1,0 +1,81 @@
+"""The command line: `backbeat analyze`, `probe`, `models` and `corpus`.
+
+Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
+`backbeat --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from backbeat.cli.analyze import EPILOG, analyze
+from backbeat.cli.corpus import corpus_app
+from backbeat.cli.show import PROBE_EPILOG, models_app, probe
+from backbeat.errors import BackbeatError
+
+#: The exit code of a program that Ctrl-C ended (128 + SIGINT).
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="backbeat",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from backbeat import __version__
+
+        typer.echo(f"backbeat {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Example: [bold]backbeat analyze song.mp3[/bold]. Each command has its own --help.",
+)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Hear music: beats and bars, drums and onsets, genre, key, tempo and loudness."""
+
+
+app.command("analyze", epilog=EPILOG)(analyze)
+app.command("probe", epilog=PROBE_EPILOG)(probe)
+app.add_typer(models_app, name="models")
+app.add_typer(corpus_app, name="corpus")
+
+
+def main() -> None:
+    """Run the command line: the console's entry point.
+
+    What the user can mend is one line on stderr and exit code 1 (2 where the arguments themselves are wrong); Ctrl-C
+    ends quietly with 130; a reader that has gone away, as in `backbeat ... | head`, is no error.
+    """
+    try:
+        app(prog_name="backbeat")
+    except BackbeatError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Python would complain about stdout once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except OSError as error:
+        name = error.filename if error.filename is not None else "a file"
+        _fail(f"{name}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"backbeat: error: {message}\n")
+    sys.exit(code)

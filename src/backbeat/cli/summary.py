@@ -1,0 +1,81 @@
+"""An analysis as people read it in a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from backbeat.plots import clock
+
+if TYPE_CHECKING:
+    from backbeat.analysis import Analysis
+
+#: Lines of the listing of bars; the rest are in the JSON.
+_BARS = 4
+
+
+def summary(analysis: Analysis) -> RenderableType:
+    """Return a panel: what the track is, the first bars, and what models say so."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", justify="right")
+    table.add_column()
+    for name, value in _facts(analysis):
+        table.add_row(name, value)
+    parts: list[RenderableType] = [table]
+    bars = _bars(analysis)
+    if bars is not None:
+        parts += [Text(), bars]
+    parts += [Text(), Text(_origins(analysis), style="dim")]
+    return Panel(
+        Group(*parts), title=Text(analysis.path, style="bold"), title_align="left", expand=False, padding=(1, 2)
+    )
+
+
+def _facts(analysis: Analysis) -> list[tuple[str, Text]]:
+    tempo = "no beat found" if analysis.tempo_bpm is None else f"{analysis.tempo_bpm:.1f} BPM"
+    facts = [("tempo", Text(tempo, style="bold")), ("meter", Text(analysis.time_signature or "not known"))]
+    key = analysis.key
+    facts.append(("key", Text("not tonal" if key is None else f"{key.tonic} {key.mode}  ({key.confidence:.0%})")))
+    likeliest = sorted(analysis.genre.probabilities.items(), key=lambda pair: -pair[1])[:3]
+    facts.append(("genre", Text("  ".join(f"{name} {share:.0%}" for name, share in likeliest))))
+    lufs = analysis.loudness_lufs
+    facts.append(("loudness", Text("not measurable" if lufs is None else f"{lufs:.1f} LUFS")))
+    facts.append(("length", Text(f"{clock(analysis.duration_s)}  at {analysis.sample_rate_hz:,} Hz")))
+    bars = sum(beat.position == 1 for beat in analysis.beats)
+    facts.append(("heard", Text(f"{len(analysis.beats):,} beats, {bars:,} bars, {len(analysis.onsets):,} onsets")))
+    counts = Counter(hit.drum for hit in analysis.drums)
+    drums = "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.most_common())
+    facts.append(("drums", Text(drums or "none")))
+    facts += [("warning", Text(warning, style="yellow")) for warning in analysis.warnings]
+    return facts
+
+
+def _bars(analysis: Analysis) -> Table | None:
+    """Tabulate the first bars: when each begins, its tempo, and the drums struck in it."""
+    starts_s = [beat.time_s for beat in analysis.beats if beat.position == 1]
+    if len(starts_s) < 2:
+        return None
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("bar", justify="right")
+    table.add_column("at", justify="right")
+    table.add_column("BPM", justify="right")
+    table.add_column("drums")
+    for number, (start_s, end_s) in enumerate(pairwise(starts_s), start=1):
+        if number > _BARS:
+            break
+        beats = sum(start_s <= beat.time_s < end_s for beat in analysis.beats)
+        # A hit on the downbeat may be played a little before it.
+        counts = Counter(hit.drum for hit in analysis.drums if start_s - 0.03 <= hit.time_s < end_s - 0.03)
+        drums = "  ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.most_common())
+        table.add_row(str(number), f"{start_s:.2f} s", f"{60 * beats / (end_s - start_s):.1f}", drums)
+    return table
+
+
+def _origins(analysis: Analysis) -> str:
+    return "  ".join(f"{origin.name} {origin.version}" for origin in analysis.models.values())
