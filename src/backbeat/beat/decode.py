@@ -20,8 +20,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter1d
 
+from backbeat.beat.meter import estimate_tempo_bpm, estimate_time_signature
 from backbeat.errors import ConfigError, ModelError
-from backbeat.music import Beats, TimeSignature
+from backbeat.music import Beats
+
+__all__ = [
+    "BeatDecoding",
+    "decode_beats",
+    "estimate_tempo_bpm",
+    "estimate_time_signature",
+    "peak_pick_beats",
+]
 
 _CHANCE = (1e-4, 1 - 1e-4)
 
@@ -68,9 +77,9 @@ class BeatDecoding:
     min_bpm: float = 45.0
     max_bpm: float = 230.0
     tempo_step: float = 0.02
-    transition_lambda: float = 80.0
+    transition_lambda: float = 60.0
     timing_deviation: float = 0.025
-    jump_cost: float = 12.0
+    jump_cost: float = 20.0
     threshold: float = 0.3
     sharpness: float = 1.0
     evidence_limit: float = 4.0
@@ -82,6 +91,8 @@ class BeatDecoding:
     downbeat_threshold: float = 0.6
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "meters", tuple(self.meters))  # lists, when they come from JSON
+        object.__setattr__(self, "meter_costs", tuple(self.meter_costs))
         if not 10 <= self.min_bpm < self.max_bpm <= 600:
             raise ConfigError(f"beats from {self.min_bpm} to {self.max_bpm} BPM: give 10 to 600, the lower first")
         if len(self.meters) != len(self.meter_costs) or not self.meters or min(self.meters) < 1:
@@ -167,53 +178,6 @@ def peak_pick_beats(
     return Beats(found / frame_rate_hz, positions)
 
 
-def estimate_tempo_bpm(beats: Beats) -> float | None:
-    """Return the tempo that most of the track keeps, beats a minute; None with fewer than two beats.
-
-    The median over spans of up to eight beats, so that timing beat by beat and swing within the bar cancel.
-    """
-    if len(beats) < 2:
-        return None
-    span = max(1, min(8, len(beats) // 3))
-    return float(60.0 * span / np.median(beats.times_s[span:] - beats.times_s[:-span]))
-
-
-def estimate_time_signature(beats: Beats, onsets_s: ArrayLike | None = None) -> TimeSignature | None:
-    """Return the meter that most bars have, written as is usual for it.
-
-    The number of beats a bar is heard; the denominator is convention: 2/4, 3/4, 4/4, 5/4, 6/8, 7/8 (and n/4 else).
-    Two beats a bar are 6/8 where `onsets_s` fall on thirds of the beat more than on halves.
-
-    Parameters
-    ----------
-    beats
-        With positions.
-    onsets_s
-        Shape (onsets,), seconds, all onsets heard; may be left out.
-
-    Returns
-    -------
-    None where bars are not known: no positions, no whole bar, or no length that at least half of the bars have.
-    """
-    numerator = beats.beats_per_bar
-    if numerator is None or beats.positions is None:
-        return None
-    lengths = np.diff(np.flatnonzero(beats.positions == 1))
-    if 2 * np.count_nonzero(lengths == numerator) < lengths.size or numerator > 32:
-        return None
-    if numerator == 2 and onsets_s is not None and _is_ternary(beats.times_s, np.asarray(onsets_s, dtype=np.float64)):
-        return TimeSignature(6, 8)
-    return TimeSignature(numerator, 8 if numerator in (6, 7) else 4)
-
-
-def _is_ternary(beats_s: NDArray[np.float64], onsets_s: NDArray[np.float64]) -> bool:
-    phases = np.interp(onsets_s, beats_s, np.arange(beats_s.size), left=0.0, right=0.0) % 1.0
-    halves = np.count_nonzero(np.abs(phases - 0.5) < 1 / 15)
-    # Only the first third is counted: the second is also where swung halves fall.
-    firsts = np.count_nonzero(np.abs(phases - 1 / 3) < 1 / 15)
-    return bool(firsts > halves and firsts > 0.1 * beats_s.size)
-
-
 def _checked(values: ArrayLike, what: str) -> NDArray[np.float64]:
     activation = np.asarray(values, dtype=np.float64)
     if activation.ndim != 1:
@@ -254,10 +218,14 @@ def _beat_frames(
         if beat[first : last + 1].max() < threshold:  # a stray noise far from the music
             continue
         start = max(0, int(first) - 1)
-        beats, jumped = best_beats(evidence[start : last + 2], periods, deviations, step_cost, params.jump_cost)
-        jumped[0] = True
-        found.append(beats + start)
-        broken.append(jumped)
+        stretch = slice(start, int(last) + 2)
+        beats, jumped = best_beats(evidence[stretch], periods, deviations, step_cost, params.jump_cost)
+        before = _clear_beats_before(beat[stretch], beats, 2 * threshold)
+        last_frame = beat[stretch].size - 1
+        after = last_frame - _clear_beats_before(beat[stretch][::-1], last_frame - beats[::-1], 2 * threshold)
+        found.append(np.concatenate([before, beats, after[::-1]]) + start)
+        broken.append(np.concatenate([before < 0, jumped, after < 0]))
+        broken[-1][0] = True
     return np.concatenate(found), np.concatenate(broken)
 
 
@@ -282,6 +250,25 @@ def _evidence(
     odds = params.sharpness * (_log_odds(beat) - _log_odds(threshold * ratio))
     evidence: NDArray[np.float64] = np.clip(odds, -params.evidence_limit, params.evidence_limit)
     return evidence, threshold
+
+
+def _clear_beats_before(beat: NDArray[np.float64], found: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:
+    """Return beats before the first, which a path leaves out where a change of tempo costs more than they give.
+
+    So it is with the first beats after a pick-up and, backwards in time, with the last of a ritardando.
+    """
+    beats = found[:2].tolist()
+    while len(beats) > 1:
+        first, period = beats[0], beats[1] - beats[0]
+        low, high = max(0, round(first - 1.35 * period)), round(first - 0.7 * period)
+        if high <= low:
+            break
+        peak = low + int(np.argmax(beat[low : high + 1]))
+        is_top = beat[peak] >= beat[max(0, peak - 1) : peak + 2].max()
+        if beat[peak] < threshold or not is_top:
+            break
+        beats.insert(0, peak)
+    return np.array(beats[: max(0, len(beats) - 2)], dtype=np.int64)
 
 
 def _at_beats(activation: NDArray[np.float64], found: NDArray[np.int64], radius: int) -> NDArray[np.float64]:

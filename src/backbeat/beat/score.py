@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.beat.decode import estimate_tempo_bpm
+from backbeat.beat.meter import estimate_tempo_bpm
 from backbeat.music import Beats
 
 #: Beats before this are not scored, seconds.
