@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.audio.limits import AudioLimits
+from backbeat.audio.loudness import LoudnessMeter
 from backbeat.audio.mixing import CANCELLED_DB, mono_weights
 from backbeat.audio.probe import AudioInfo, Source, inspect, open_file
 from backbeat.audio.readers import read_blocks
@@ -19,8 +20,11 @@ from backbeat.errors import ConfigError, DamagedAudioError, SilentAudioError
 SILENCE_DB = -90.0
 #: What is left of a truncated file is worth hearing from here on.
 MIN_HEARD_S = 1.0
-#: How much shorter than its header a file may be: codecs round up to frames, and headers to milliseconds.
-TRUNCATED_S = 0.1
+#: How much shorter than its header a file may be: one frame, since some encoders count theirs wrong, …
+TRUNCATED_S = 0.03
+#: … and more where a header gives only the time at which playing ends.
+TRUNCATED_LOOSE_S = 0.15
+LOOSE_CONTAINERS = frozenset({"asf", "matroska", "flv", "avi", "mpegts"})
 #: No sample of real audio is this far above full scale; such numbers are random bytes read as floats.
 ABSURD_PEAK = 1e6
 
@@ -39,12 +43,15 @@ class Audio:
         What the file's headers say.
     warnings
         What was wrong with a file that could still be heard.
+    loudness_lufs
+        Integrated loudness of the file (BS.1770-4), where it was asked for and is defined.
     """
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
     info: AudioInfo
     warnings: tuple[str, ...] = ()
+    loudness_lufs: float | None = None
 
     @property
     def mono(self) -> NDArray[np.float32]:
@@ -67,6 +74,7 @@ def decode(
     mono: bool = False,
     limits: AudioLimits = AudioLimits(),  # noqa: B008 (frozen)
     allow_silence: bool = False,
+    measure_loudness: bool = False,
 ) -> Audio:
     """Decode a file of any format that libsndfile or libav know; its content decides which, not its name.
 
@@ -86,6 +94,8 @@ def decode(
         Bytes, seconds and memory allowed.
     allow_silence
         Accept a file in which nothing is above SILENCE_DB.
+    measure_loudness
+        Measure the loudness on the way, of all channels at the file's own rate.
 
     Returns
     -------
@@ -110,28 +120,35 @@ def decode(
         limits.check_bytes(path, size)
         source = inspect(path, stream, size)
         limits.check_seconds(path, source.info.duration_s)
-        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence)
+        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, measure_loudness)
 
 
 def _decode_source(
-    source: Source, sample_rate_hz: int | None, mono: bool, limits: AudioLimits, allow_silence: bool
+    source: Source,
+    sample_rate_hz: int | None,
+    mono: bool,
+    limits: AudioLimits,
+    allow_silence: bool,
+    measure_loudness: bool,
 ) -> Audio:
     """Decode an inspected file, with a second decoder when the first one stops early."""
     info = source.info
     weights = mono_weights(info.channel_names) if mono else None
-    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits)
+    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits, measure_loudness)
     for reader in source.readers[1:]:
         if best.notes or best.is_short(source.declared_s):
-            best = max(best, _Pass(source, reader, sample_rate_hz, weights, limits), key=lambda done: done.heard)
+            other = _Pass(source, reader, sample_rate_hz, weights, limits, measure_loudness)
+            best = max(best, other, key=lambda done: done.heard)
     warnings = _judge(source, best)
     if not allow_silence and best.peak <= 10 ** (SILENCE_DB / 20):
         raise SilentAudioError(info.path, f"is silent: nothing in it is above {SILENCE_DB:.0f} dB of full scale")
+    lufs = None if best.meter is None else best.meter.integrated_lufs()
     if mono and info.channels > 1 and best.has_cancelled:
         one = np.zeros(info.channels, np.float32)
         one[best.loudest] = 1.0
         best = _Pass(source, best.reader, sample_rate_hz, one, limits)
         warnings.append("the channels cancel each other: the louder one is used instead of their mix")
-    return Audio(best.samples(source), sample_rate_hz or info.sample_rate_hz, info, tuple(warnings))
+    return Audio(best.samples(source), sample_rate_hz or info.sample_rate_hz, info, tuple(warnings), lufs)
 
 
 def _judge(source: Source, done: _Pass) -> list[str]:
@@ -150,7 +167,9 @@ def _judge(source: Source, done: _Pass) -> list[str]:
         text = f"{done.decoded_s:.1f} s of {declared:.1f} s decoded"
         if done.decoded_s < MIN_HEARD_S:
             raise DamagedAudioError(info.path, f"is truncated: only {text}")
-        warnings.append(f"truncated: {text}")
+        # Little is missing and something failed on the way: then it is missing there, not at the end.
+        inside = warnings and done.decoded_s > 0.9 * declared
+        warnings.append(f"damaged: only {text}" if inside else f"truncated: {text}")
     elif source.cut:
         warnings.append(f"truncated: {done.decoded_s:.1f} s decoded, the end of the stream is missing")
     if warnings and done.decoded_s < MIN_HEARD_S:
@@ -168,11 +187,14 @@ class _Pass:
         sample_rate_hz: int | None,
         weights: NDArray[np.float32] | None,
         limits: AudioLimits,
+        measure_loudness: bool = False,
     ) -> None:
         info = source.info
         self.reader = reader
+        self.meter = LoudnessMeter(info.sample_rate_hz, info.channel_names) if measure_loudness else None
         self.notes: list[str] = []
         self.rate = info.sample_rate_hz
+        self._slack_s = TRUNCATED_LOOSE_S if info.container in LOOSE_CONTAINERS else TRUNCATED_S
         self.total = 0  # samples a channel, at the rate of the file
         self.heard = 0  # of them, those in blocks with sound
         self._weights = weights
@@ -212,7 +234,7 @@ class _Pass:
 
     def is_short(self, declared_s: float | None) -> bool:
         """Tell whether less was decoded than the header promises."""
-        return declared_s is not None and self.decoded_s < declared_s - TRUNCATED_S
+        return declared_s is not None and self.decoded_s < declared_s - self._slack_s
 
     def _measure(self, path: Path, block: NDArray[np.float32]) -> None:
         """Add one block to the sums; raise DamagedAudioError at the first sample that is not a number."""
@@ -227,6 +249,8 @@ class _Pass:
             )
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         self._energy += np.einsum("cn,cn->c", block, block, dtype=np.float64)
+        if self.meter is not None:
+            self.meter.add(block)
         self.total += block.shape[1]
         self.heard += block.shape[1] if high.max() > low.min() else 0
 
@@ -259,6 +283,6 @@ class _Pass:
         self._parts = []
         if source.info.container == "mp4" and source.declared_s:
             end = round(source.declared_s * self._to_rate)
-            if end < joined.shape[1] < end + TRUNCATED_S * self._to_rate:
+            if end < joined.shape[1] < end + TRUNCATED_LOOSE_S * self._to_rate:
                 joined = joined[:, :end]
         return np.ascontiguousarray(joined)

@@ -32,6 +32,14 @@ _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 #: libVorbis's nominal bits a second of one channel at 44.1 kHz, at quality 0.0, 0.1, … 1.0 (half of stereo).
 _VORBIS_BPS = (32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000, 160000, 250000)
+#: Where Vorbis puts the channels of surround, by their usual places (Vorbis I specification, section 4.3.9).
+_VORBIS_ORDER = {
+    3: [0, 2, 1],
+    5: [0, 2, 1, 3, 4],
+    6: [0, 2, 1, 4, 5, 3],
+    7: [0, 2, 1, 5, 6, 4, 3],
+    8: [0, 2, 1, 6, 7, 4, 5, 3],
+}
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,7 @@ def _write_sndfile(
     level = None
     if subtype == "VORBIS":
         wanted = bitrate or 80000 * samples.shape[0]
+        samples = samples[_VORBIS_ORDER.get(samples.shape[0], slice(None))]
         level = 1.0 - _vorbis_quality(wanted, samples.shape[0], sample_rate_hz)
     with soundfile.SoundFile(
         target, "w", sample_rate_hz, samples.shape[0], subtype, format=kind, compression_level=level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ AV_OPTIONS = {
 
 _PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _PCM_BITS |= {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32}
+_CODED_BITS = {"ULAW": 8, "ALAW": 8, "IMA_ADPCM": 4, "MS_ADPCM": 4}
 _LOSSLESS = frozenset({"flac", "alac", "wavpack", "ape", "tta", "wmalossless"})
 _TECHNICAL_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "handler_name", "vendor_id", "creation_time"}
@@ -179,9 +181,8 @@ def _from_sndfile(path: Path, stream: BinaryIO, size: int, container: str) -> So
     """Read the headers with libsndfile; None when it cannot."""
     import soundfile
 
-    stream.seek(0)
     try:
-        with soundfile.SoundFile(stream) as file:
+        with soundfile.SoundFile(sndfile_handle(stream), closefd=False) as file:
             rate, channels, frames, subtype = file.samplerate, file.channels, file.frames, file.subtype
             tags = _sndfile_tags(file)
     except (soundfile.LibsndfileError, RuntimeError):
@@ -194,7 +195,7 @@ def _from_sndfile(path: Path, stream: BinaryIO, size: int, container: str) -> So
     declared = duration
     if duration is not None and container in ("wav", "aiff"):
         lost = containers.missing_bytes(stream, container)
-        bits = _PCM_BITS.get(subtype, 16)
+        bits = _PCM_BITS.get(subtype) or _CODED_BITS.get(subtype, 16)
         declared = duration + lost / (rate * channels * bits / 8)
     codec = {"FLOAT": "float", "DOUBLE": "float", "VORBIS": "vorbis"}.get(subtype, subtype.lower())
     if codec.startswith("pcm"):
@@ -216,6 +217,16 @@ def _from_sndfile(path: Path, stream: BinaryIO, size: int, container: str) -> So
         channel_names=DEFAULT_LAYOUTS.get(channels, tuple(f"C{n}" for n in range(channels))),
     )
     return Source(info, stream, ("sndfile", "av"), declared, cut=container == "ogg" and containers.ogg_is_cut(stream))
+
+
+def sndfile_handle(stream: BinaryIO) -> BinaryIO | int:
+    """Return what libsndfile reads `stream` from, at its start.
+
+    It is the descriptor of a file: a bad seek then fails inside libsndfile, and not in a callback, whose error Python
+    would print.
+    """
+    stream.seek(0)
+    return stream if isinstance(stream, io.BytesIO) else stream.fileno()
 
 
 def _sndfile_tags(file: Any) -> dict[str, str]:
@@ -286,6 +297,23 @@ def _from_av(path: Path, stream: BinaryIO, size: int, container: str) -> Source:
     return Source(info, stream, readers, declared, cut=container == "ogg" and containers.ogg_is_cut(stream))
 
 
+class _CalmStream:
+    """A stream for libav that answers a bad seek with a failure: PyAV prints exceptions from its callbacks."""
+
+    name = ""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read, self.tell = stream.read, stream.tell
+        self._stream = stream
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as `io` does; return -1 where it would raise."""
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 @contextmanager
 def open_av(path: Path, stream: BinaryIO) -> Iterator[Any]:
     """Open the stream with libav; its errors become DamagedAudioError."""
@@ -294,7 +322,7 @@ def open_av(path: Path, stream: BinaryIO) -> Iterator[Any]:
     stream.seek(0)
     try:
         # The open file, not its name: libav would take a name with a colon for a protocol.
-        media = av.open(stream, options=AV_OPTIONS, metadata_errors="replace")
+        media = av.open(_CalmStream(stream), options=AV_OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise DamagedAudioError(path, f"is damaged: its headers cannot be read ({_reason(error)})") from None
     with media:

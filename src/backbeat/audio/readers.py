@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.audio.probe import Source, open_av
+from backbeat.audio.probe import Source, open_av, sndfile_handle
 from backbeat.errors import DamagedAudioError
 
 #: Samples a channel read at once.
@@ -53,9 +53,8 @@ def read_blocks(source: Source, reader: str, notes: list[str]) -> Iterator[Block
 def _read_sndfile(source: Source, notes: list[str]) -> Iterator[Block]:
     import soundfile
 
-    source.stream.seek(0)
     try:
-        with soundfile.SoundFile(source.stream) as file:
+        with soundfile.SoundFile(sndfile_handle(source.stream), closefd=False) as file:
             while True:
                 block = file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
                 if len(block) == 0:
