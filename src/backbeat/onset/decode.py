@@ -237,8 +237,13 @@ def _peaks(
     padded = np.pad(activation, 1)
     least = min(0.01, *params.thresholds.values())
     apart = max(1, int(np.ceil(shortest_s * frame_rate_hz - 1e-6)))
+    # A top that stays flat for longer than 0.2 s is a level, not a peak.
     frames, properties = find_peaks(
-        padded, height=least, prominence=least * params.prominence, wlen=max(3, 2 * round(0.25 * frame_rate_hz) + 1)
+        padded,
+        height=least,
+        plateau_size=(1, max(1, round(0.2 * frame_rate_hz))),
+        prominence=least * params.prominence,
+        wlen=max(3, 2 * round(0.25 * frame_rate_hz) + 1),
     )
     steep = properties["prominences"] >= params.prominence * properties["peak_heights"]
     frames = _strongest(frames[steep] - 1, padded[frames[steep]], apart)
