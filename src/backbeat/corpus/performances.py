@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.corpus.contract import SPLITS
+from backbeat.corpus.midi import read_note_ons
 from backbeat.errors import AnnotationError, CorpusError
 from backbeat.music import TimeSignature, parse_tempo_bpm
 
@@ -143,23 +144,11 @@ def _resultant(notes: PerformedNotes, division: int) -> complex:
 
 
 def _read_notes(path: Path, bpm: float) -> PerformedNotes:
-    import mido
-
-    try:
-        midi = mido.MidiFile(path)
-    except FileNotFoundError:
-        raise AnnotationError("there is no such MIDI file", path) from None
-    except (OSError, ValueError, EOFError, IndexError, KeyError) as error:
-        raise AnnotationError(f"is not a MIDI file that can be read ({error})", path) from None
-    time_s = 0.0
-    strokes: list[tuple[float, int, int]] = []
-    for message in midi:
-        time_s += message.time
-        if message.type == "note_on" and message.velocity:
-            strokes.append((time_s, ROLAND_TO_GENERAL_MIDI.get(message.note, message.note), message.velocity))
-    strokes.sort()
-    table = np.array(strokes, dtype=np.float64).reshape(-1, 3)
-    return PerformedNotes(table[:, 0] * bpm / 60, table[:, 1].astype(np.int64), table[:, 2].astype(np.int64))
+    table = read_note_ons(path)
+    pitches = table[:, 1].astype(np.int64)
+    for roland, general in ROLAND_TO_GENERAL_MIDI.items():
+        pitches[table[:, 1] == roland] = general
+    return PerformedNotes(table[:, 0] * bpm / 60, pitches, table[:, 2].astype(np.int64))
 
 
 def load_performances(folder: Path) -> tuple[Performance, ...]:
