@@ -34,6 +34,40 @@ _FORMATS = {"flac": "FLAC", "wav": "WAV"}
 
 
 @dataclass(frozen=True)
+class AudioFormat:
+    """In which form audio is written.
+
+    Parameters
+    ----------
+    sample_rate_hz, channels
+        1 or 2 channels; with 2, parts are placed from left to right.
+    format
+        "flac" or "wav", 16 bits.
+    keep_stems
+        Whether to write stems/<id>/<stem>.<format>, which sum to stems/<id>/mixture.<format>: the mix before
+        mastering, of which the track's audio is the mastered form.
+
+    Raises
+    ------
+    ConfigError
+        If nothing can be written so.
+    """
+
+    sample_rate_hz: int = 44100
+    channels: int = 1
+    format: str = "flac"
+    keep_stems: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 2) or not 8000 <= self.sample_rate_hz <= 192_000:
+            raise ConfigError(
+                f"{self.channels} channels at {self.sample_rate_hz} Hz: choose 1 or 2 at 8000 to 192000 Hz"
+            )
+        if self.format not in _FORMATS:
+            raise ConfigError(f"format {self.format!r} must be one of {', '.join(_FORMATS)}")
+
+
+@dataclass(frozen=True)
 class RenderedParams:
     """What defines a rendered corpus.
 
@@ -51,12 +85,10 @@ class RenderedParams:
         Folders of drum samples (`samples.load_kit`).
     performances
         A folder of human drum performances (`corpus.performances`), or None.
-    sample_rate_hz, channels, format
-        Of the audio files; format is "flac" or "wav".
-    keep_stems
-        Whether to write stems/<id>/<stem>.flac, which sum to stems/<id>/mixture.flac, the mix before mastering.
     effects
         How much is done to the sound.
+    audio
+        Form of the audio files.
 
     Raises
     ------
@@ -72,23 +104,14 @@ class RenderedParams:
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
     performances: str | None = None
-    sample_rate_hz: int = 44100
-    channels: int = 1
-    format: str = "flac"
-    keep_stems: bool = False
     effects: EffectsParams = field(default_factory=EffectsParams)
+    audio: AudioFormat = field(default_factory=AudioFormat)
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.tracks < 1:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 1 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 1 to 3600 s")
-        if self.channels not in (1, 2) or not 8000 <= self.sample_rate_hz <= 192_000:
-            raise ConfigError(
-                f"{self.channels} channels at {self.sample_rate_hz} Hz: choose 1 or 2 at 8000 to 192000 Hz"
-            )
-        if self.format not in _FORMATS:
-            raise ConfigError(f"format {self.format!r} must be one of {', '.join(_FORMATS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,20 +258,20 @@ def render_track(job: RenderJob, folder: Path) -> Track:
     )
     sources = sources_of(params.soundfonts, params.kits)
     made = render_score(
-        score, rendering, sources, params.effects, channels=params.channels, keep_stems=params.keep_stems
+        score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
     )
-    return write_track(folder, score, made, params, job.split)
+    return write_track(folder, score, made, params.audio, job.split)
 
 
-def write_track(folder: Path, score: Score, made: Rendering, params: RenderedParams, split: str) -> Track:
+def write_track(folder: Path, score: Score, made: Rendering, audio: AudioFormat, split: str) -> Track:
     """Write audio, annotations and stems of a rendered score under `folder`; return the track's row."""
-    name = f"audio/{score.id}.{params.format}"
-    write_audio(folder / name, made.audio, params)
+    name = f"audio/{score.id}.{audio.format}"
+    write_audio(folder / name, made.audio, audio)
     write_beats((folder / name).with_suffix(".beats"), score.beats)
     write_onsets((folder / name).with_suffix(".onsets"), made.onsets)
-    if params.keep_stems:
+    if audio.keep_stems:
         for stem, samples in ({stem: made.stems[stem] for stem in STEMS} | {"mixture": made.mixture}).items():
-            write_audio(folder / "stems" / score.id / f"{stem}.{params.format}", samples, params)
+            write_audio(folder / "stems" / score.id / f"{stem}.{audio.format}", samples, audio)
     return Track(
         id=score.id,
         path=name,
@@ -263,18 +286,18 @@ def write_track(folder: Path, score: Score, made: Rendering, params: RenderedPar
     )
 
 
-def write_audio(path: Path, samples: Samples, params: RenderedParams) -> None:
+def write_audio(path: Path, samples: Samples, audio: AudioFormat) -> None:
     """Write samples of shape (channels, samples) at `SYNTHESIS_RATE_HZ` as 16-bit audio, atomically."""
     import soundfile
 
-    if params.sample_rate_hz != SYNTHESIS_RATE_HZ:
+    if audio.sample_rate_hz != SYNTHESIS_RATE_HZ:
         import soxr
 
-        samples = np.atleast_2d(soxr.resample(samples.T, SYNTHESIS_RATE_HZ, params.sample_rate_hz).T)
+        samples = np.atleast_2d(soxr.resample(samples.T, SYNTHESIS_RATE_HZ, audio.sample_rate_hz).T)
     integers = np.round(np.clip(samples, -1, 1).T * 32767).astype(np.int16)
     # The lowest compression: a corpus is read many times, and the files are hardly larger.
-    options = {"compression_level": 0.0} if params.format == "flac" else {}
+    options = {"compression_level": 0.0} if audio.format == "flac" else {}
     with atomic_path(path) as temporary:
         soundfile.write(
-            temporary, integers, params.sample_rate_hz, subtype="PCM_16", format=_FORMATS[params.format], **options
+            temporary, integers, audio.sample_rate_hz, subtype="PCM_16", format=_FORMATS[audio.format], **options
         )

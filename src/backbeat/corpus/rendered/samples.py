@@ -34,9 +34,9 @@ _WORDS: tuple[tuple[str, tuple[int, ...]], ...] = (
     (r"crash", (49, 57)),
     (r"ride.*bell|bell.*ride|ride_?cup", (53,)),
     (r"ride", (51, 59)),
-    (r"tom.*hi|hi.*tom|rack_?tom_?1", (48, 50)),
-    (r"tom.*mid|mid.*tom", (45, 47)),
-    (r"tom.*(lo|fl)|(lo|fl).*tom", (43, 41, 58)),
+    (r"tom_?hi|hi(gh)?_?tom|rack_?tom_?1", (48, 50)),
+    (r"tom_?mid|mid_?tom", (45, 47)),
+    (r"tom_?(lo|fl)|(low?|floor)_?tom", (43, 41, 58)),
     (r"cow_?bell", (56,)),
     (r"tambourine", (54,)),
     (r"shaker|maraca", (70,)),
@@ -189,9 +189,9 @@ def _from_sfz(path: Path) -> dict[int, tuple[Layer, ...]]:
         for key in range(low, min(high, 127) + 1):
             by_key.setdefault(key, {}).setdefault(top, []).append((sample, volume_db, offset))
     hits: dict[tuple[Path, float, int], Hit] = {}
-    names = {key: _sample_name(path, next(iter(layers.values()))[0][0]) for key, layers in by_key.items()}
+    samples = {key: next(iter(layers.values()))[0][0] for key, layers in by_key.items()}
     drums: dict[int, tuple[Layer, ...]] = {}
-    for key, notes in _assign_notes(names).items():
+    for key, notes in _assign_notes(samples).items():
         layers = []
         for top, wanted in sorted(by_key[key].items()):
             for take in wanted:
@@ -213,22 +213,20 @@ def _from_sfz(path: Path) -> dict[int, tuple[Layer, ...]]:
     }
 
 
-def _sample_name(map_path: Path, sample: Path) -> str:
-    return sample.relative_to(map_path.parent).with_suffix("").as_posix()
+def _assign_notes(samples: dict[int, Path]) -> dict[int, tuple[int, ...]]:
+    """Give each key of a map its General MIDI notes.
 
-
-def _assign_notes(names: dict[int, str]) -> dict[int, tuple[int, ...]]:
-    """Give each key of a map its General MIDI notes: by its sample's name, or the key itself where that says nothing.
-
-    Toms that are only numbered are spread from high to low.
+    By the name of its first sample, then of the sample's folder; the key itself where both say nothing. Toms that are
+    only numbered are spread from high to low.
     """
-    numbers = {key: int(match[1]) for key, name in names.items() if (match := _TOM_NUMBER.search(name.lower()))}
+    numbers = {key: int(match[1]) for key, path in samples.items() if (match := _TOM_NUMBER.search(path.stem.lower()))}
     ranks = sorted(set(numbers.values()))
     assigned: dict[int, tuple[int, ...]] = {}
-    for key, name in sorted(names.items()):
-        notes = drum_notes(name)
+    for key, path in sorted(samples.items()):
+        notes = drum_notes(path.stem)
         if notes is None and key in numbers:
-            place = ranks.index(numbers[key]) * len(_TOMS) // len(ranks)
-            notes = _TOMS[place]
+            notes = _TOMS[ranks.index(numbers[key]) * len(_TOMS) // len(ranks)]
+        if notes is None:
+            notes = drum_notes(path.parent.name)
         assigned[key] = (key,) if notes is None else notes
     return assigned
