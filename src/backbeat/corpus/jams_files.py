@@ -7,6 +7,7 @@ Research", ISMIR 2014; the namespaces are those of the jams package.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def read_jams(path: Path) -> JamsContents:
     import jams
 
     try:
-        document = jams.load(str(path), validate=True, strict=True, fmt="jams")
+        with warnings.catch_warnings():
+            # The jams package calls its schema validator in a way that the validator no longer likes.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            document = jams.load(str(path), validate=True, strict=True, fmt="jams")
     except (jams.JamsError, json.JSONDecodeError, UnicodeDecodeError, OSError, TypeError, KeyError) as error:
         cause = str(error).strip().splitlines()
         raise AnnotationError(f"is not a JAMS file: {cause[0] if cause else type(error).__name__}", path) from None

@@ -74,7 +74,8 @@ def assign_splits(genres: Sequence[str], groups: Sequence[str], shares: Shares, 
         test = _deal(order, sizes, shares.test * tracks if len(order) >= 3 else 0, at_least)
         order = [group for group in order if group not in test]
         at_least = 1 if len(order) >= 3 and shares.valid else 0
-        valid = _deal(order, sizes, shares.valid * tracks if len(order) >= 3 else 0, at_least)
+        # A hair less, so that where both would be rounded up (15% of 10 tracks) only test is.
+        valid = _deal(order, sizes, shares.valid * tracks - 1e-6 if len(order) >= 3 else 0, at_least)
         for group in members:
             chosen[group] = "test" if group in test else "valid" if group in valid else "train"
     if shares.valid and "valid" not in chosen.values():
@@ -91,7 +92,7 @@ def _deal(order: list[str], sizes: Counter[str], target: float, at_least: int) -
     taken: set[str] = set()
     total = 0
     for group in order:
-        if target and len(taken) < len(order) - 1 and total + sizes[group] <= target + 0.5:
+        if target > 0 and len(taken) < len(order) - 1 and total + sizes[group] <= target + 0.5:
             taken.add(group)
             total += sizes[group]
     if len(taken) < at_least:
