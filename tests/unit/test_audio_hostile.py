@@ -63,6 +63,12 @@ def test_times_stay_true_behind_damage(hostile: Hostile, suffix: str) -> None:
     np.testing.assert_allclose(broken.mono[-rate_hz:-200], whole.mono[-rate_hz:-200], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["tagged.mp3", "junk_before.mp3", "mp3_as.wav"])
+def test_wrapping_does_not_shift(hostile: Hostile, name: str) -> None:
+    good = decode(hostile["cut.wav"][0].parent / "good.mp3")
+    np.testing.assert_array_equal(decode(hostile[name][0]).samples, good.samples)
+
+
 def test_silence_is_accepted_when_asked(hostile: Hostile) -> None:
     path = hostile["silent.wav"][0]
     assert decode(path, allow_silence=True).samples.max() == 0

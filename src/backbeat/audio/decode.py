@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from backbeat.audio.limits import AudioLimits
 from backbeat.audio.loudness import LoudnessMeter
 from backbeat.audio.mixing import CANCELLED_DB, mono_weights
-from backbeat.audio.probe import AudioInfo, Source, inspect, open_file
+from backbeat.audio.opening import open_file
+from backbeat.audio.probe import AudioInfo, Source, inspect
 from backbeat.audio.readers import read_blocks
 from backbeat.errors import ConfigError, DamagedAudioError, SilentAudioError
 

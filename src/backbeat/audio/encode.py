@@ -103,7 +103,7 @@ def encode(
         If samples, bit depth or bit rate make no sense.
     """
     path = Path(path)
-    samples = _checked(samples, sample_rate_hz, bitrate)
+    samples = checked_samples(samples, sample_rate_hz, bitrate)
     suffix = path.suffix.lower()
     if suffix not in SUFFIX_CODECS:
         known = " ".join(sorted(SUFFIX_CODECS))
@@ -113,17 +113,17 @@ def encode(
     with atomic_path(path) as temporary:
         if codec in ("pcm", "flac", "vorbis"):
             subtype = "VORBIS" if codec == "vorbis" else _subtype(suffix, bit_depth, floating)
-            _refuse_shape(path, suffix, samples, sample_rate_hz)
-            _write_sndfile(temporary, _SNDFILE_FORMATS[suffix], subtype, samples, sample_rate_hz, bitrate, tags)
+            refuse_shape(path, suffix, samples, sample_rate_hz)
+            write_sndfile(temporary, _SNDFILE_FORMATS[suffix], subtype, samples, sample_rate_hz, bitrate, tags)
         else:
             if codec == "alac" and (bit_depth not in (16, 24) or floating):
                 raise ConfigError(f"ALAC is written with 16 or 24 bits, not {bit_depth}")
-            layout = _refuse_lossy(path, codec, samples, sample_rate_hz)
+            layout = lossy_layout(path, codec, samples, sample_rate_hz)
             with temporary.open("wb+") as stream:
-                _write_av(stream, _AV_FORMATS[suffix], codec, samples, sample_rate_hz, layout, bitrate, tags, bit_depth)
+                write_av(stream, _AV_FORMATS[suffix], codec, samples, sample_rate_hz, layout, bitrate, tags, bit_depth)
 
 
-def _checked(samples: NDArray[np.floating], sample_rate_hz: int, bitrate: int | None) -> NDArray[np.float64]:
+def checked_samples(samples: NDArray[np.floating], sample_rate_hz: int, bitrate: int | None) -> NDArray[np.float64]:
     """Return finite float samples of shape (channels, samples), or raise ConfigError."""
     array = np.atleast_2d(np.asarray(samples))
     if array.ndim != 2 or array.size == 0 or not np.issubdtype(array.dtype, np.floating):
@@ -157,7 +157,7 @@ def _subtype(suffix: str, bit_depth: int, floating: bool) -> str:
     return names[bit_depth]
 
 
-def _refuse_shape(path: Path, suffix: str, samples: NDArray, sample_rate_hz: int) -> None:
+def refuse_shape(path: Path, suffix: str, samples: NDArray, sample_rate_hz: int) -> None:
     """Raise when a format of libsndfile cannot hold the rate or the channels."""
     most = {".flac": 8, ".ogg": 8, ".oga": 8}.get(suffix, 64)
     top_hz = {".flac": 655350, ".ogg": 200000, ".oga": 200000}.get(suffix, 768000)
@@ -167,7 +167,7 @@ def _refuse_shape(path: Path, suffix: str, samples: NDArray, sample_rate_hz: int
         raise UnsupportedAudioError(path, f"cannot be written: {suffix} goes to {top_hz} Hz, not {sample_rate_hz}")
 
 
-def _refuse_lossy(path: Path | str, codec: str, samples: NDArray, sample_rate_hz: int) -> str:
+def lossy_layout(path: Path | str, codec: str, samples: NDArray, sample_rate_hz: int) -> str:
     """Return the channel layout for libav, or raise when the codec cannot hold the rate or the channels."""
     spec = _LOSSY[codec]
     channels = samples.shape[0]
@@ -190,7 +190,7 @@ def _vorbis_quality(bitrate: int, channels: int, sample_rate_hz: int) -> float:
     return float(np.interp(per_channel, _VORBIS_BPS, np.linspace(0, 1, len(_VORBIS_BPS))))
 
 
-def _write_sndfile(
+def write_sndfile(
     target: Path | BinaryIO,
     kind: str,
     subtype: str,
@@ -218,7 +218,7 @@ def _write_sndfile(
             file.write(np.ascontiguousarray(samples[:, at : at + 16384].T))
 
 
-def _write_av(
+def write_av(
     stream: Any,
     container: str,
     codec: str,

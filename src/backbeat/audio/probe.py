@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from backbeat.audio import containers, mpeg, sniff
 from backbeat.audio.mixing import DEFAULT_LAYOUTS
-from backbeat.errors import AudioError, AudioNotFoundError, DamagedAudioError, UnsupportedAudioError
+from backbeat.audio.opening import open_av, open_file, sndfile_handle
+from backbeat.errors import AudioError, DamagedAudioError, UnsupportedAudioError
 
 #: What libsndfile reads first. MP3 is not among them: its decoder there writes complaints to stderr and loses the rest
 #: of a damaged file, and Opus is read more exactly (pre-skip, end) by libav.
 _SNDFILE_CONTAINERS = frozenset({"wav", "w64", "aiff", "flac", "caf", "au"})
-
-#: libav may use these demuxers only: no playlists, image sequences or scripts that would open further files.
-AV_OPTIONS = {
-    "format_whitelist": "aac,aiff,amr,ape,asf,au,avi,caf,dsf,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
-    "mp3,mpc,mpc8,mpegts,ogg,tta,w64,wav,wv",
-    "protocol_whitelist": "",
-}
 
 _PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _PCM_BITS |= {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32}
@@ -104,34 +93,6 @@ def probe(path: Path | str) -> AudioInfo:
     """
     with open_file(path) as (stream, size):
         return inspect(Path(path), stream, size).info
-
-
-@contextmanager
-def open_file(path: Path | str) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a regular, readable, non-empty file; give the stream and its size in bytes. Errors as for `probe`."""
-    path = Path(path)
-    try:
-        # Not blocking, so that a pipe without a writer does not hang; what was opened is then looked at.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        raise AudioNotFoundError(path, "does not exist") from None
-    except IsADirectoryError:
-        raise AudioNotFoundError(path, "is a folder, not a file") from None
-    except PermissionError:
-        cause = "is a folder, not a file" if path.is_dir() else "may not be read: permission denied"
-        raise AudioNotFoundError(path, cause) from None
-    except (OSError, ValueError) as error:
-        raise AudioNotFoundError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-        raise AudioNotFoundError(path, f"is {kind}, not a file")
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size == 0:
-            raise DamagedAudioError(path, "is empty (0 bytes)")
-        yield stream, size
 
 
 def inspect(path: Path, stream: BinaryIO, size: int) -> Source:
@@ -219,16 +180,6 @@ def _from_sndfile(path: Path, stream: BinaryIO, size: int, container: str) -> So
     return Source(info, stream, ("sndfile", "av"), declared, cut=container == "ogg" and containers.ogg_is_cut(stream))
 
 
-def sndfile_handle(stream: BinaryIO) -> BinaryIO | int:
-    """Return what libsndfile reads `stream` from, at its start.
-
-    It is the descriptor of a file: a bad seek then fails inside libsndfile, and not in a callback, whose error Python
-    would print.
-    """
-    stream.seek(0)
-    return stream if isinstance(stream, io.BytesIO) else stream.fileno()
-
-
 def _sndfile_tags(file: Any) -> dict[str, str]:
     """Return the tags that libsndfile knows; those that are not UTF-8 are left out."""
     tags = {}
@@ -297,38 +248,6 @@ def _from_av(path: Path, stream: BinaryIO, size: int, container: str) -> Source:
     return Source(info, stream, readers, declared, cut=container == "ogg" and containers.ogg_is_cut(stream))
 
 
-class _CalmStream:
-    """A stream for libav that answers a bad seek with a failure: PyAV prints exceptions from its callbacks."""
-
-    name = ""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.read, self.tell = stream.read, stream.tell
-        self._stream = stream
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move as `io` does; return -1 where it would raise."""
-        try:
-            return self._stream.seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-@contextmanager
-def open_av(path: Path, stream: BinaryIO) -> Iterator[Any]:
-    """Open the stream with libav; its errors become DamagedAudioError."""
-    import av
-
-    stream.seek(0)
-    try:
-        # The open file, not its name: libav would take a name with a colon for a protocol.
-        media = av.open(_CalmStream(stream), options=AV_OPTIONS, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise DamagedAudioError(path, f"is damaged: its headers cannot be read ({_reason(error)})") from None
-    with media:
-        yield media
-
-
 def _first_frame(media: Any, track: Any) -> tuple[int, tuple[str, ...]] | None:
     """Return rate and channel names of the first frame of sound; None when the first packets hold none.
 
@@ -343,11 +262,6 @@ def _first_frame(media: Any, track: Any) -> tuple[int, tuple[str, ...]] | None:
     except av.error.FFmpegError:
         pass  # the decoder will say what is wrong with it
     return None
-
-
-def _reason(error: Exception) -> str:
-    """Return the words of a libav error, without its function names."""
-    return str(getattr(error, "strerror", None) or error).lower()
 
 
 def _stream_seconds(media: Any, track: Any) -> float | None:

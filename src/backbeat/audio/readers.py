@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.audio.probe import Source, open_av, sndfile_handle
+from backbeat.audio import mpeg
+from backbeat.audio.opening import open_av, sndfile_handle
+from backbeat.audio.probe import Source
 from backbeat.errors import DamagedAudioError
 
 #: Samples a channel read at once.
@@ -103,7 +105,9 @@ class _Frames:
     def blocks(self) -> Iterator[Block]:
         import av
 
-        with open_av(self.source.info.path, self.source.stream) as media:
+        # From the first frame on: behind junk, libav takes the LAME tag for sound and does not know the delay.
+        start = mpeg.find_mpeg(self.source.stream) if self.source.info.container == "mp3" else None
+        with open_av(self.source.info.path, self.source.stream, start or 0) as media:
             track = media.streams.audio[0]
             track.thread_type = "NONE"
             by_frames = self._set_skipping(track.codec_context)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.audio.encode import _checked, _refuse_lossy, _refuse_shape, _write_av, _write_sndfile
+from backbeat.audio.encode import checked_samples, lossy_layout, refuse_shape, write_av, write_sndfile
 from backbeat.audio.mixing import resample
 from backbeat.audio.probe import inspect
 from backbeat.audio.readers import read_blocks
@@ -52,16 +52,16 @@ def codec_roundtrip(
     """
     if codec not in get_args(LossyCodec):
         raise ConfigError(f"no codec {codec!r}: choose among {', '.join(get_args(LossyCodec))}")
-    data = _checked(samples, sample_rate_hz, bitrate_bps)
+    data = checked_samples(samples, sample_rate_hz, bitrate_bps)
     length = data.shape[1]
     name = Path(f"<{codec} in memory>")
     stream = io.BytesIO()
     if codec == "vorbis":
-        _refuse_shape(name, ".ogg", data, sample_rate_hz)
-        _write_sndfile(stream, "OGG", "VORBIS", data, sample_rate_hz, bitrate_bps, None)
+        refuse_shape(name, ".ogg", data, sample_rate_hz)
+        write_sndfile(stream, "OGG", "VORBIS", data, sample_rate_hz, bitrate_bps, None)
     else:
-        layout = _refuse_lossy(name, codec, data, sample_rate_hz)
-        _write_av(stream, _CONTAINERS[codec], codec, data, sample_rate_hz, layout, bitrate_bps, None)
+        layout = lossy_layout(name, codec, data, sample_rate_hz)
+        write_av(stream, _CONTAINERS[codec], codec, data, sample_rate_hz, layout, bitrate_bps, None)
     source = inspect(name, stream, len(stream.getbuffer()))
     notes: list[str] = []
     out = np.concatenate(list(read_blocks(source, source.readers[0], notes)), axis=1)
