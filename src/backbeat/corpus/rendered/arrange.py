@@ -15,7 +15,10 @@ _DANCE = ("house", "drum_and_bass", "trap")
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Who is there at all in a piece."""
+    """Who is there at all in a piece.
+
+    `leaning` says that the chords fall off the beat, and mean little without a bass or drums under them.
+    """
 
     drums: bool
     bass: bool
@@ -23,6 +26,7 @@ class Ensemble:
     pad: bool
     melody: bool
     percussion: bool
+    leaning: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,8 @@ def _section(
         section = _thin(rng, section)
     elif label == "bridge" and ensemble.drums and rng.random() < 0.3:
         section = replace(section, drums="light")
+    if ensemble.leaning and section.chords and section.drums == "none" and not section.pad:
+        section = replace(section, bass=ensemble.bass)
     return section
 
 

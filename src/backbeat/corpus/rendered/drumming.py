@@ -25,6 +25,17 @@ _TIME_NOTES: dict[str, tuple[int, ...]] = {
     "ballad": (42, 42, 51),
     "drum_and_bass": (42, 51, 42),
 }
+# Percussion that goes with any style whose patterns have none: note to string.
+_EXTRAS: tuple[tuple[int, str], ...] = (
+    (70, "xoxoxoxoxoxoxoxo"),
+    (82, "oxoxoxoxoxoxoxox"),
+    (54, "....X.......X..."),
+    (54, "x.X.x.X.x.X.x.X."),
+    (69, "x.x.x.x.x.x.x.x."),
+    (56, "x...x...x...x..."),
+    (63, "x..x..x...x.x.x."),
+    (75, "x..x..x...x.x..."),
+)
 _CYMBALS = (49, 49, 57, 55, 52)
 
 
@@ -73,6 +84,7 @@ class Drummer:
         self.variation = rng.uniform(0.0, 0.12)
         self.pedal = rng.random() < 0.5
         self.ghosts = rng.uniform(0.3, 1.0)
+        self.extra = pick(rng, _EXTRAS) if not meter.signature.is_compound and rng.random() < 0.5 else None
 
     def groove(self, section: Section) -> Groove:
         """Return the pattern of a section."""
@@ -91,7 +103,10 @@ class Drummer:
                 for beat, note, velocity in self._bar(groove, section, time_note):
                     if start + beat < fill_from - 1e-6:
                         kit.append(Event(start + beat, _HIT, (note,), velocity))
-            for note, pattern in groove.others.items():
+            others = dict(groove.others)
+            if self.extra is not None and all(note in GENERAL_MIDI_DRUMS for note in others):
+                others[self.extra[0]] = self.extra[1]
+            for note, pattern in others.items():
                 inside = note in GENERAL_MIDI_DRUMS
                 if (section.drums == "full") if inside else (section.percussion and section.drums != "none"):
                     (kit if inside else percussion).extend(
@@ -117,6 +132,8 @@ class Drummer:
             note = (46 if time_note in (42, 46) else time_note) if char == "O" else time_note
             if char != "?" or rng.random() < 0.35:
                 hits.append((beat, note, VELOCITIES[char] * level * 0.9))
+        if self.style == "trap" and rng.random() < 0.45:
+            hits.extend(self._hat_roll(level))
         for pattern, note in ((groove.kick, 36), (groove.snare, groove.snare_note)):
             if light and note != 36:
                 continue
@@ -135,6 +152,18 @@ class Drummer:
         if time_note in (51, 53, 59) and self.pedal and 44 not in groove.others:
             hits.extend((beat, 44, 66.0) for beat in self.meter.pulses[1::2])
         return hits
+
+    def _hat_roll(self, level: float) -> list[tuple[float, int, float]]:
+        """Return a run of hi-hat strokes in thirty-seconds, or in triplets of them, over a beat or half of one."""
+        rng = self.rng
+        start = 0.5 * int(rng.integers(1, 2 * self.meter.beats))
+        length = pick(rng, (0.25, 0.5, 0.5))
+        division = pick(rng, (8, 8, 12, 6))
+        loud = 84 * level
+        return [
+            (start + index / division, 42, loud * (0.75 + 0.25 * index / division))
+            for index in range(1, round(length * division))
+        ]
 
     def _strokes(self, pattern: str, groove: Groove, note: int, start: float, end: float, inside: bool) -> list[Event]:
         """Return one percussion string's events; a fill silences only what belongs to the kit."""

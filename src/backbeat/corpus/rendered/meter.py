@@ -78,12 +78,11 @@ def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 def weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     """Choose a name by its weight."""
     mark = rng.random() * sum(weights.values())
-    name = ""
     for name, weight in weights.items():
         mark -= weight
         if mark < 0:
-            break
-    return name
+            return name
+    return list(weights)[-1]
 
 
 @cache

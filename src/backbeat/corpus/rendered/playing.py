@@ -88,6 +88,8 @@ _TRIPLE = {
     "stabs": "triple_off", "house_stabs": "triple_off", "skank": "triple_off", "strings": "strings", "long": "long",
     "waltz": "triple_strum", "chug": "chug",
 }  # fmt: skip
+#: Ways of playing chords that leave the beat to others.
+OFF_BEAT_MODES = frozenset({"stabs", "comping", "house_stabs", "skank", "waltz", "afro_guitar"})
 _STRUMMED = frozenset({"strum", "scratch", "skank", "boom_chick", "shuffle"})
 _TONES = {"1": 0, "3": 4, "5": 7, "6": 9, "8": 12}
 
