@@ -30,8 +30,12 @@ _HARMONICS = 5
 _HARMONIC_DECAY = 0.6
 _TUNING_BINS = 100
 _FRAMES_AT_ONCE = 64
-#: Slope of the softmax that turns correlations into probabilities.
+#: Peaks around middle C count most, those two octaves off hardly.
+_CENTRE_PITCH, _SPREAD_SEMITONES = 62.0, 11.0
+#: Slope of the softmax that turns correlations into probabilities, for profiles that differ from a flat one by at
+#: least `_CONTRAST` (Euclidean); flatter ones, as of drums or speech, say less.
 _SHARPNESS = 18.0
+_CONTRAST = 0.06
 
 _MAJOR = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
 _MINOR = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
@@ -120,9 +124,9 @@ def chroma_profile(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[N
         return np.zeros(12), 0.0
     pitch = 69 + 12 * np.log2(frequency_hz / _A4_HZ)
     # Square roots: between energy, which only hears the loudest part, and counting peaks, which hears noise too.
-    weight = np.sqrt(magnitude)
-    tonal = (pitch > 45) & (pitch < 93)
-    tuning = _tuning_semitones(pitch[tonal], weight[tonal]) if tonal.any() else 0.0
+    # The bell keeps the ends of the range from favouring the pitch classes that happen to lie there.
+    weight = np.sqrt(magnitude) * np.exp(-0.5 * ((pitch - _CENTRE_PITCH) / _SPREAD_SEMITONES) ** 2)
+    tuning = _tuning_semitones(pitch, weight)
     profiles = np.zeros((int(frame.max()) + 1, 12))
     for harmonic in range(1, _HARMONICS + 1):
         note = pitch - 12 * np.log2(harmonic) - tuning
@@ -161,7 +165,8 @@ def estimate_key(samples: NDArray[np.float32], sample_rate_hz: int) -> KeyEstima
     if not profile.any():
         return None
     scores = key_correlations(profile)
-    probabilities = softmax(_SHARPNESS * scores)
+    contrast = min(1.0, float(np.linalg.norm(profile - profile.mean())) / _CONTRAST)
+    probabilities = softmax(_SHARPNESS * contrast * scores)
     mode, tonic = np.unravel_index(int(np.argmax(scores)), scores.shape)
     key = Key(TONICS[int(tonic)], MODES[int(mode)])
     return KeyEstimate(key, float(probabilities[mode, tonic]), float(tuning_cents))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 from backbeat.audio.mixing import DEFAULT_LAYOUTS
 from backbeat.errors import ConfigError
@@ -96,6 +95,8 @@ class LoudnessMeter:
             self._add_piece(samples[:, start : start + _PIECE_SAMPLES])
 
     def _add_piece(self, samples: NDArray[np.floating]) -> None:
+        from scipy.signal import sosfilt
+
         weighted, self._state = sosfilt(self._filter, samples.astype(np.float64), zi=self._state)
         power = self._weights @ np.square(weighted)
         first, end = len(self._energies) - 1, self._samples + power.size

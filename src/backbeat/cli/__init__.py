@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from backbeat.cli.analyze import EPILOG, analyze
+from backbeat.cli.analyzing import EPILOG, analyze
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.show import PROBE_EPILOG, models_app, probe
 from backbeat.errors import BackbeatError
@@ -62,7 +62,11 @@ def main() -> None:
     ends quietly with 130; a reader that has gone away, as in `backbeat ... | head`, is no error.
     """
     try:
-        app(prog_name="backbeat")
+        try:
+            app(prog_name="backbeat")
+        finally:
+            # While it can still be caught that nobody reads any more.
+            sys.stdout.flush()
     except BackbeatError as error:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:

@@ -103,21 +103,36 @@ def import_from_mdb_drums(
 
 @import_app.command(
     "mirdata",
-    epilog="Examples: [bold]backbeat corpus import mirdata ballroom data/ballroom --download[/bold]; "
-    "[bold]backbeat corpus import mirdata beatles data/beatles --home ~/mir_datasets/beatles[/bold]",
+    epilog="Examples: [bold]backbeat corpus import mirdata ballroom ~/mir/ballroom data/ballroom --download[/bold]; "
+    "[bold]backbeat corpus import mirdata gtzan_genre ~/mir/gtzan data/gtzan --partial[/bold]",
 )
 def import_from_mirdata(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As mirdata calls it: gtzan_genre, ballroom, beatles...")],
+    home: Annotated[Path, typer.Argument(metavar="HOME", help="Where the data set lies, or is to be put.")],
     target: _Target,
-    home: Annotated[Path | None, typer.Option(help="Where the data set lies, or is to be put.")] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch what is missing, where there is a network.")
     ] = False,
+    version: Annotated[str, typer.Option(help="Of the data set, as mirdata names them.")] = "default",
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out tracks whose files are not all there.")] = False,
+    shares: Annotated[str, typer.Option(help="Parts for train, valid and test.")] = "0.7,0.15,0.15",
+    seed: _Seed = 0,
+    copy: _Copy = False,
 ) -> None:
     """Make a corpus of a public data set, by way of mirdata."""
     from backbeat.corpus.mirdata_source import import_mirdata
 
-    corpus = import_mirdata(name, target, home, download=download)
+    corpus = import_mirdata(
+        name,
+        target,
+        home,
+        download=download,
+        version=version,
+        partial=partial,
+        shares=parse_shares(shares),
+        seed=seed,
+        copy="copy" if copy else "link",
+    )
     _done(len(corpus.tracks), target)
 
 

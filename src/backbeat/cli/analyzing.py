@@ -152,7 +152,7 @@ def _expand(paths: list[Path]) -> Iterator[Path | AudioError]:
             continue
         yield from found
         if not found:
-            yield AudioNotFoundError(path, "holds no audio files")
+            yield AudioNotFoundError(path, "is a folder without audio files")
 
 
 @contextmanager
