@@ -16,8 +16,11 @@ from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, attack_index
 from backbeat.corpus.rendered.render import (
     AudioFormat,
     RenderedParams,
+    RenderJob,
     fingerprint_of,
+    render_corpus,
     render_score,
+    render_track,
     sources_of,
     split_of_tracks,
     write_track,
@@ -250,10 +253,10 @@ def hashes(corpus: Corpus) -> dict[str, str]:
     }
 
 
-def test_any_number_of_workers_and_any_order_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_any_order_gives_the_same_bytes(tmp_path: Path) -> None:
     jobs = [BandJob(f"rock-{number:06d}", number) for number in range(4)]
     one = make_corpus(tmp_path / "one", jobs, make_band, "m", workers=1, progress=False)
-    two = make_corpus(tmp_path / "two", jobs[::-1], make_band, "m", workers=2, progress=False)
+    two = make_corpus(tmp_path / "two", jobs[::-1], make_band, "m", workers=1, progress=False)
     assert hashes(one) == hashes(two)
     assert [track.id for track in one.tracks] == [job.id for job in jobs]
     assert all(len(track.sha256) == 64 for track in one.tracks)
@@ -326,7 +329,7 @@ def test_splits_have_their_shares_and_every_style(tracks: int, styles: int) -> N
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"tracks": 0}, "at least one track"), ({"seed": -1}, "seed from 0"), ({"duration_s": 0.1}, "1 to 3600 s")],
+    [({"tracks": 0}, "at least one track"), ({"seed": -1}, "seed from 0"), ({"duration_s": 0.1}, "2 to 3600 s")],
 )
 def test_impossible_corpora_are_refused(bad: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -337,3 +340,28 @@ def test_impossible_corpora_are_refused(bad: dict[str, float], message: str) -> 
 def test_impossible_audio_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         AudioFormat(**bad)  # type: ignore[arg-type]
+
+
+def test_a_composed_corpus_is_whole_and_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    params = RenderedParams(seed=5, tracks=4, duration_s=3.0, styles=("rock", "waltz"), sources_licence="CC-BY-4.0")
+    one = render_corpus(tmp_path / "one", params, workers=1, progress=False)
+    two = render_corpus(tmp_path / "two", params, workers=2, progress=False)
+    assert hashes(one) == hashes(two)
+    assert [track.id for track in one.tracks] == ["rock-000000", "rock-000002", "waltz-000001", "waltz-000003"]
+    assert sorted(track.split for track in one.tracks) == ["test", "train", "train", "valid"]
+    for track in one.tracks:
+        assert track.licence == "CC0-1.0 AND CC-BY-4.0"
+        beats, onsets = one.beats(track), one.onsets(track)
+        assert beats is not None
+        assert onsets is not None
+        assert beats.positions is not None
+        assert len(onsets) > 0
+        assert max(beats.times_s[-1], onsets.times_s[-1]) < 3.0
+        assert soundfile.info(one.audio_path(track)).frames == 3 * SYNTHESIS_RATE_HZ
+    first = render_track(RenderJob(params, 0, "rock-000000", "rock", "train"), tmp_path / "alone")
+    assert first.sha256 == one.tracks[0].sha256
+
+
+def test_unknown_styles_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown style 'polka'"):
+        render_corpus(tmp_path / "a", RenderedParams(styles=("polka",)), progress=False)

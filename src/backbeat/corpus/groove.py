@@ -41,7 +41,7 @@ class GrooveParams:
         How many; when more than there are performances they come again with other kits. 0 for each once.
     duration_s
         The longest excerpt.
-    soundfonts, kits, effects
+    soundfonts, kits, sources_licence, effects
         As in `RenderedParams`.
     audio
         Form of the audio files.
@@ -57,6 +57,7 @@ class GrooveParams:
     duration_s: float = 30.0
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
+    sources_licence: str = ""
     effects: EffectsParams = field(default_factory=EffectsParams)
     audio: AudioFormat = field(default_factory=AudioFormat)
 
@@ -142,7 +143,7 @@ def render_performance(job: GrooveJob, folder: Path) -> Track:
         channels=params.audio.channels,
         keep_stems=params.audio.keep_stems,
     )
-    return write_track(folder, score, made, params.audio, job.split)
+    return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
 
 
 def performance_score(track_id: str, performance: Performance, longest_s: float, rng: np.random.Generator) -> Score:

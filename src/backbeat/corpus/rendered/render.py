@@ -83,8 +83,12 @@ class RenderedParams:
         Paths of .sf2/.sf3 files; empty for the one of `pretty_midi`. The first must have a General MIDI drum kit.
     kits
         Folders of drum samples (`samples.load_kit`).
+    sources_licence
+        Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
         A folder of human drum performances (`corpus.performances`), or None.
+    performance_share
+        Chance that drums are a human performance, where one fits the style.
     effects
         How much is done to the sound.
     audio
@@ -103,15 +107,17 @@ class RenderedParams:
     styles: tuple[str, ...] = ()
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
+    sources_licence: str = ""
     performances: str | None = None
+    performance_share: float = 0.6
     effects: EffectsParams = field(default_factory=EffectsParams)
     audio: AudioFormat = field(default_factory=AudioFormat)
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.tracks < 1:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
-        if not 1 <= self.duration_s <= 3600:
-            raise ConfigError(f"tracks of {self.duration_s:g} s: choose 1 to 3600 s")
+        if not 2 <= self.duration_s <= 3600:
+            raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +193,7 @@ def render_corpus(root: Path, params: RenderedParams, *, workers: int | None = N
     CorpusError
         If a source cannot be read, or `root` holds something else than a corpus.
     """
-    from backbeat.corpus.rendered.compose import STYLES
+    from backbeat.corpus.rendered.styles import STYLES
 
     styles = params.styles or tuple(STYLES)
     unknown = sorted(set(styles) - set(STYLES))
@@ -253,17 +259,19 @@ def render_track(job: RenderJob, folder: Path) -> Track:
     score = compose(
         job.id,
         composing,
-        ComposeParams(style=job.style, duration_s=params.duration_s),
+        ComposeParams(params.duration_s, job.style, performance_share=params.performance_share),
         _performances(params.performances, job.split),
     )
     sources = sources_of(params.soundfonts, params.kits)
     made = render_score(
         score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
     )
-    return write_track(folder, score, made, params.audio, job.split)
+    return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
 
 
-def write_track(folder: Path, score: Score, made: Rendering, audio: AudioFormat, split: str) -> Track:
+def write_track(
+    folder: Path, score: Score, made: Rendering, audio: AudioFormat, split: str, sources_licence: str = ""
+) -> Track:
     """Write audio, annotations and stems of a rendered score under `folder`; return the track's row."""
     name = f"audio/{score.id}.{audio.format}"
     write_audio(folder / name, made.audio, audio)
@@ -281,7 +289,7 @@ def write_track(folder: Path, score: Score, made: Rendering, audio: AudioFormat,
         time_signature=score.time_signature,
         key=score.key,
         source=score.source,
-        licence=score.licence,
+        licence=" AND ".join(dict.fromkeys(filter(None, [score.licence, sources_licence]))),
         sha256=sha256_file(folder / name),
     )
 
