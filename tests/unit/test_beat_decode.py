@@ -14,6 +14,7 @@ from backbeat.beat.decode import (
     estimate_time_signature,
     peak_pick_beats,
 )
+from backbeat.beat.tune import tune_decoding
 from backbeat.errors import ConfigError, ModelError
 from backbeat.music import Beats, TimeSignature
 
@@ -314,3 +315,24 @@ def test_two_beats_in_thirds_are_six_eight():
     assert estimate_time_signature(beats, thirds) == TimeSignature(6, 8)
     assert estimate_time_signature(beats, halves) == TimeSignature(2, 4)
     assert estimate_time_signature(beats, shuffle) == TimeSignature(2, 4)
+
+
+def test_tuning_finds_the_octave_that_the_annotation_means():
+    references, outputs = [], []
+    for bpm in (100.0, 112.0, 120.0):
+        times_s, positions = steady(bpm)
+        weak = bumps(times_s, peak=np.where(positions % 2, 0.9, 0.2))
+        references.append(Beats(times_s, positions))
+        outputs.append(np.stack([weak, bumps(times_s[positions == 1])], axis=1))
+    start = BeatDecoding(threshold=0.6)
+    assert len(decode_beats(*outputs[0].T, RATE_HZ, start)) < 60
+    tuned, scores = tune_decoding(references, outputs, RATE_HZ, start)
+    assert tuned.threshold < 0.3
+    assert scores["beat_f"] == 1.0
+    assert scores["downbeat_f"] == 1.0
+    assert tuned.downbeat_threshold == start.downbeat_threshold  # nothing was to be gained
+
+
+def test_tuning_needs_tracks():
+    with pytest.raises(ConfigError, match="need tracks"):
+        tune_decoding([], [], RATE_HZ)
