@@ -38,6 +38,7 @@ def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpu
         from backbeat.corpus.groove import GrooveParams, make_groove_corpus
 
         found = found_sources(source)
+        found.pop("performances")
         return make_groove_corpus(root, source / "groove", read(GrooveParams, {**settings, **found}))
     if kind == "folder":
         from backbeat.corpus.folder import import_folder

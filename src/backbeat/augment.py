@@ -61,7 +61,7 @@ def stretch_frames(frames: NDArray[np.float16], length: int) -> NDArray[np.float
         return source
     places = np.linspace(0, source.shape[0] - 1, length, dtype=np.float32)
     left = np.minimum(places.astype(np.int64), source.shape[0] - 2)
-    share = (places - left)[:, None]
+    share = (places - left).astype(np.float32)[:, None]
     stretched: NDArray[np.float32] = source[left] * (1 - share) + source[left + 1] * share
     return stretched
 

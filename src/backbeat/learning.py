@@ -105,9 +105,9 @@ class TaskModule(pl.LightningModule):
         losses = {f"valid_{name}": value for name, value in self.losses(batch).items()}
         self.log_dict(losses, batch_size=len(batch["log_mel"]), prog_bar=True)
 
-    def on_train_epoch_start(self) -> None:
-        """Seed dropout by epoch, so that a resumed training goes on exactly as it would have."""
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout by epoch and step, so that a resumed training goes on exactly as it would have."""
+        torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 1_000_003 + batch_idx)
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle over all steps; biases and normalisation are not decayed."""

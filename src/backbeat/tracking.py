@@ -172,7 +172,7 @@ class Run:
         with torch.inference_mode():
             output = network(torch.from_numpy(example)).numpy()
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, example.shape[2]), "log_mel")]),
+            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, example.shape[2]))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *output.shape[1:-1], -1))]),
         )
         noise = logging.getLogger("torch.export")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -256,6 +257,8 @@ def _fit(
         callbacks.append(EarlyStopping("valid_loss", patience=task.optimisation.patience))
     if trainer.progress:
         callbacks.append(RichProgressBar(leave=False))
+    # Which processors there are, and what else one might install, is no news to who trains.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Lightning's advice about loader workers and log intervals; batches are made in this process on purpose.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
