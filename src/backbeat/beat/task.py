@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from backbeat.beat.network import TIME_STRIDE, BeatNetwork
 from backbeat.beat.score import score_track
 from backbeat.beat.tracker import BeatTracker
+from backbeat.beat.tune import tune_decoding
 from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.features import FeatureParams
 from backbeat.learning import Batch, Optimisation, TaskModule, shift_tolerant_loss
@@ -80,15 +81,20 @@ class BeatTask(TaskModule):
     def settle(
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Give the decoder's parameters, as configured, and mean scores on the validation tracks."""
+        """Tune the decoder on the validation tracks; give its parameters and the mean scores."""
         tracker = BeatTracker(self.network, spec)
+        references = [read_label(track) for track in tracks]
+        outputs = [tracker.activations(store.get(track.corpus, track.id).astype(np.float32)) for track in tracks]
+        tracker.decoding, _ = tune_decoding(references, outputs, tracker.frame_rate_hz, tracker.decoding)
         scores = [
-            score_track(read_label(track), tracker.track(store.get(track.corpus, track.id).astype(np.float32)))
-            for track in tracks
+            score_track(truth, tracker.decode(output)) for truth, output in zip(references, outputs, strict=True)
         ]
-        names = ("beat_f", "cmlt", "amlt", "downbeat_f")
-        means = {name: [score[name] for score in scores if not np.isnan(score.get(name, np.nan))] for name in names}
-        return spec.decoding, {name: float(np.mean(values)) for name, values in means.items() if values}
+        means = {}
+        for name in ("beat_f", "cmlt", "amlt", "downbeat_f"):
+            values = [score[name] for score in scores if not np.isnan(score[name])]
+            if values:
+                means[name] = float(np.mean(values))
+        return asdict(tracker.decoding), means
 
 
 def read_label(track: LabelledTrack) -> Beats:

@@ -1,0 +1,169 @@
+"""dvc.yaml is held to what the code reads: every parameter and module that a stage uses, and none besides."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = sorted(DVC["stages"])
+
+#: Modules whose change alone cannot change what a stage makes: ground, messages and bookkeeping.
+GROUND = {
+    "backbeat",
+    "backbeat.errors",
+    "backbeat.files",
+    "backbeat.tracking",
+    "backbeat.model",
+    "backbeat.music",
+    "backbeat.audio",
+}
+#: Sections that decide where things go, not what they are.
+PLACES = {"paths", "tracking"}
+
+
+def body(stage: str) -> dict[str, Any]:
+    entry: dict[str, Any] = DVC["stages"][stage]
+    return entry.get("do", entry)
+
+
+def module(stage: str) -> ast.Module:
+    return ast.parse((ROOT / "pipelines" / f"{stage}.py").read_text())
+
+
+def sections_read(stage: str) -> set[str]:
+    """Names of the sections of the configuration that a stage's code touches; `corpus.name` comes from its command."""
+    found = set()
+    for node in ast.walk(module(stage)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "config":
+            found.add(node.attr)
+        if isinstance(node, ast.Tuple):
+            values = [element.value for element in node.elts if isinstance(element, ast.Constant)]
+            found |= {value for value in values if value in {"task", "trainer", "features"}}
+    names = {
+        node.value.attr
+        for node in ast.walk(module(stage))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Attribute)
+        and isinstance(node.value.value, ast.Name)
+        and node.value.value.id == "config"
+        and node.value.attr == "corpus"
+        and node.attr == "name"
+    }
+    whole = {
+        node.args[-1].attr
+        for node in ast.walk(module(stage))
+        if isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[-1], ast.Attribute)
+        and isinstance(node.args[-1].value, ast.Name)
+        and node.args[-1].value.id == "config"
+    }
+    return found - (names - whole) - PLACES
+
+
+def params_declared(stage: str) -> set[str]:
+    """Sections that a stage's params cover, from the files of conf/ that they name."""
+    found = set()
+    for entry in body(stage).get("params", []):
+        (name, keys), *_ = entry.items() if isinstance(entry, dict) else [(entry, None)]
+        part = Path(name).parts
+        assert part[0] == "conf", name
+        if part[1] == "config.yaml":
+            found |= set(keys)
+        elif part[1] != "experiment":
+            found.add(part[1])
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_those_that_the_code_reads(stage: str) -> None:
+    read = sections_read(stage)
+    if stage == "train":
+        read.discard("features")  # recorded with the run; what training reads is the feature store's own index
+    if stage == "evaluate":
+        read.discard("task")  # its name alone, from the command
+    assert params_declared(stage) == read
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
+    imported = set()
+    for node in ast.walk(module(stage)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("backbeat"):
+            imported.add(node.module)
+    deps = [re.sub(r"\$\{item\.task\}", "beat", str(dep)) for dep in body(stage)["deps"]]
+    for name in sorted(imported - GROUND):
+        path = "src/" + name.replace(".", "/")
+        assert any(path == dep or f"{path}.py" == dep or path.startswith(f"{dep}/") for dep in deps), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_on_code_exist(stage: str) -> None:
+    for dep in body(stage)["deps"]:
+        for task in PARAMS["tasks"]:
+            path = str(dep).replace("${item.task}", task)
+            if path.startswith(("src/", "pipelines/")):
+                assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("experiment", ["demo", "smoke", "full"])
+@pytest.mark.parametrize("task", PARAMS["tasks"])
+def test_every_experiment_composes_for_every_task(experiment: str, task: str) -> None:
+    from backbeat.training import TaskSettings, TrainerSettings
+    from pipelines.settings import read
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", [f"task={task}", f"experiment={experiment}"])
+    settings = read(TaskSettings, config.task)
+    assert settings.name == task
+    assert settings.optimisation.epochs >= 1
+    assert read(TrainerSettings, config.trainer).seed >= 0
+
+
+def leaves(values: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {path: values}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= leaves(value, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def test_no_parameter_lives_in_two_places() -> None:
+    """What an experiment sets stands in no other file but as a reference to it."""
+    experiment = leaves(yaml.safe_load((ROOT / "conf/experiment/demo.yaml").read_text()))
+    for name in experiment:
+        part, _, key = name.partition(".")
+        file = ROOT / "conf" / ("corpus/rendered.yaml" if part == "corpus" else f"task/{part}.yaml")
+        values = {path.rpartition(".")[2]: value for path, value in leaves(yaml.safe_load(file.read_text())).items()}
+        assert values[key.rpartition(".")[2]] == f"${{experiment.{name}}}", name
+    assert not set(PARAMS) & {"task", "trainer", "features", "tracking"}
+
+
+def test_a_typing_error_in_a_setting_is_refused_by_name() -> None:
+    from backbeat.errors import ConfigError
+    from backbeat.training import TrainerSettings
+    from pipelines.settings import read
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", ["+trainer.sede=3"])
+    with pytest.raises(ConfigError, match="has no setting 'sede'"):
+        read(TrainerSettings, config.trainer)
+    config = compose_with("trainer.threads=many")
+    with pytest.raises(ConfigError, match=r"TrainerSettings\.threads"):
+        read(TrainerSettings, config.trainer)
+
+
+def compose_with(*overrides: str) -> Any:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", list(overrides))
+    OmegaConf.resolve(config.trainer)
+    return config
