@@ -45,6 +45,10 @@ class AudioError(BackbeatError):
         self.path = str(path)
         self.cause = cause
 
+    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
+        # Without this an error raised in a worker process could not be rebuilt here, and would hide behind another.
+        return type(self), (self.path, self.cause)
+
 
 class AudioNotFoundError(AudioError):
     """There is no such file, or it is not a regular file."""
@@ -83,6 +87,9 @@ class AnnotationError(BackbeatError):
         self.problem = problem
         self.path = None if path is None else str(path)
         self.line = line
+
+    def __reduce__(self) -> tuple[type[AnnotationError], tuple[str, str | None, int | None]]:
+        return type(self), (self.problem, self.path, self.line)
 
 
 class CorpusError(BackbeatError):

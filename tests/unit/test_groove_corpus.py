@@ -8,7 +8,7 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from backbeat.corpus.groove import GrooveParams, make_groove_corpus, performance_score
+from backbeat.corpus.groove import GrooveParams, arranged_score, make_groove_corpus, performance_score
 from backbeat.corpus.performances import load_performances
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.errors import ConfigError, CorpusError
@@ -68,6 +68,17 @@ def test_performances_become_a_corpus_divided_by_performer(played: Path, tmp_pat
     assert all(len(one) == 1 for one in splits.values())
     assert {split for one in splits.values() for split in one} >= {"train", "test"}
     assert len({track.sha256 for track in corpus.tracks}) == 6
+
+
+def test_a_performance_can_be_played_inside_a_piece(played: Path) -> None:
+    performance = load_performances(played)[1]
+    scores = [arranged_score("a", performance, 8.0, np.random.SeedSequence(seed)) for seed in range(6)]
+    made = [score for score in scores if score is not None]
+    assert made
+    for score in made:
+        assert (score.style, score.source, score.licence) == ("funk", "groove-drummer2", "CC-BY-4.0")
+        assert any(part.name == "drums" for part in score.parts)
+    assert any(len(score.parts) > 1 for score in made)
 
 
 def test_what_cannot_be_made_is_refused(played: Path, tmp_path: Path) -> None:

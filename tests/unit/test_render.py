@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from backbeat.corpus.rendered.synthesise import (
     load_soundfont,
     synthesise,
 )
-from backbeat.errors import ConfigError, CorpusError
+from backbeat.errors import AnnotationError, ConfigError, CorpusError, UnsupportedAudioError
 from backbeat.music import Beats, TimeSignature
 
 CLEAN = EffectsParams(strength=0.0)
@@ -302,6 +303,16 @@ def test_progress_without_a_terminal_is_a_line_for_each_tenth(
     make_corpus(tmp_path / "a", jobs, make_band, "m", workers=1, progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["rendered 1 of 2 tracks", "rendered 2 of 2 tracks"]
+
+
+@pytest.mark.parametrize(
+    "error", [UnsupportedAudioError("a.wav", "is no audio"), AnnotationError("beats decrease", "a.beats", 3)]
+)
+def test_errors_come_whole_out_of_worker_processes(error: Exception) -> None:
+    rebuilt = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert type(rebuilt) is type(error)
+    assert str(rebuilt) == str(error)
+    assert vars(rebuilt) == vars(error)
 
 
 def test_the_fingerprint_changes_with_parameters_and_sources(tmp_path: Path) -> None:

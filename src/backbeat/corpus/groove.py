@@ -1,4 +1,4 @@
-"""The `groove` corpus: human drum performances, rendered alone through soundfont, sample and synthesised kits.
+"""The `groove` corpus: human drum performances through soundfont, sample and synthesised kits, alone or in a piece.
 
 Beats are those of the click that the drummers heard (`corpus.performances`), with the constant by which a performance
 runs ahead of it taken out; performances that do not keep to the click are left out, because their beats are not known.
@@ -8,7 +8,7 @@ Splits divide performers. The genre is the first word of the performance's style
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ class GrooveParams:
         How many; when more than there are performances they come again with other kits. 0 for each once.
     duration_s
         The longest excerpt.
+    arranged_share
+        Chance that a performance is played inside a composed piece, where one takes it, rather than alone.
     soundfonts, kits, sources_licence, effects
         As in `RenderedParams`.
     audio
@@ -55,6 +57,7 @@ class GrooveParams:
     seed: int = 0
     tracks: int = 0
     duration_s: float = 30.0
+    arranged_share: float = 0.0
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
     sources_licence: str = ""
@@ -64,6 +67,8 @@ class GrooveParams:
     def __post_init__(self) -> None:
         if self.seed < 0 or self.tracks < 0:
             raise ConfigError(f"seed and tracks must be 0 or more, not {self.seed} and {self.tracks}")
+        if not 0 <= self.arranged_share <= 1:
+            raise ConfigError(f"arranged_share must lie in 0..1, not {self.arranged_share:g}")
         if not self.duration_s >= SHORTEST_S:
             raise ConfigError(f"excerpts of {self.duration_s:g} s are too short: choose at least {SHORTEST_S:g} s")
 
@@ -133,8 +138,13 @@ def _chosen(performances: Sequence[Performance], params: GrooveParams) -> list[P
 def render_performance(job: GrooveJob, folder: Path) -> Track:
     """Render and write one performance under `folder`; return its row."""
     params = job.params
-    excerpt, rendering = np.random.SeedSequence([params.seed, job.index]).spawn(2)
-    score = performance_score(job.id, job.performance, params.duration_s, np.random.default_rng(excerpt))
+    excerpt, composing, rendering = np.random.SeedSequence([params.seed, job.index]).spawn(3)
+    rng = np.random.default_rng(excerpt)
+    score = None
+    if rng.random() < params.arranged_share:
+        score = arranged_score(job.id, job.performance, params.duration_s, composing)
+    if score is None:
+        score = performance_score(job.id, job.performance, params.duration_s, rng)
     made = render_score(
         score,
         rendering,
@@ -144,6 +154,23 @@ def render_performance(job: GrooveJob, folder: Path) -> Track:
         keep_stems=params.audio.keep_stems,
     )
     return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
+
+
+def arranged_score(
+    track_id: str, performance: Performance, duration_s: float, seed: np.random.SeedSequence
+) -> Score | None:
+    """Compose a piece around a performance; None where no style of `compose` takes it (its meter, tempo or style)."""
+    from backbeat.corpus.rendered.compose import ComposeParams, compose
+    from backbeat.corpus.rendered.styles import STYLES
+
+    fitting = [name for name, style in STYLES.items() if performance.style in style.human]
+    if not fitting:
+        return None
+    choosing, composing = seed.spawn(2)
+    style = fitting[int(np.random.default_rng(choosing).integers(len(fitting)))]
+    params = ComposeParams(duration_s, style, performance_share=1.0, drumless_share=0.0)
+    score = compose(track_id, composing, params, (performance,))
+    return replace(score, style=performance.style) if score.source == performance.source else None
 
 
 def performance_score(track_id: str, performance: Performance, longest_s: float, rng: np.random.Generator) -> Score:

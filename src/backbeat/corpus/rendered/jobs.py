@@ -50,7 +50,8 @@ def fingerprint(params: dict[str, Any], files: Iterable[Path], folders: Iterable
     """
     digest = sha256(json.dumps(params, sort_keys=True).encode())
     package = Path(__file__).parents[2]
-    code = [*package.glob("corpus/*.py"), *package.glob("corpus/rendered/*.py"), *package.glob("music/*.py")]
+    folders_of_code = ("corpus", "corpus/rendered", "music", "audio")
+    code = [path for folder in folders_of_code for path in package.glob(f"{folder}/*.py")]
     for path in (*sorted(code), *files):
         digest.update(sha256_file(path).encode())
     for folder in folders:
