@@ -277,3 +277,19 @@ def test_importing_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real" / "music"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data/real/music is not there")
+def test_real_recordings_make_valid_analyses(analyzer):
+    keys = {}
+    for path in sorted(REAL.glob("*.ogg")):
+        analysis = analyzer.analyze(path)
+        validate(analysis.to_dict())
+        assert -60 < analysis.loudness_lufs < 0
+        keys[path.stem.rpartition("_")[2]] = analysis.key
+    assert len(keys) == 14
+    assert (keys["Fairy"].tonic, keys["Fairy"].mode) == ("E", "minor")
+    assert keys["pibble"].confidence < 0.2  # a dog
