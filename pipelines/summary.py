@@ -1,0 +1,92 @@
+"""What `make demo` ends with: the scores on the rendered test split, then on real recordings, then what to look at.
+
+`python -m pipelines.summary --real ../recordings`
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import track
+
+from backbeat.dataset import TASKS
+from backbeat.errors import BackbeatError, ConfigError
+from backbeat.evaluation import EvaluationSettings
+from backbeat.results import SUMMARY, read_results
+from backbeat.tables import Row, rows_of, score_table
+from pipelines.settings import CONF
+
+_NEXT = (
+    ("{reports}/index.html", "the report: every score by style, and pictures of what was heard"),
+    ("dvc metrics show", "the scores, and `dvc metrics diff` after a change"),
+    ("dvc plots show", "learning curves, scores by style, genres confused"),
+    ("mlflow ui", "every run with its parameters, data and pictures"),
+    ("backbeat analyze song.mp3", "what the models that come with the package hear in a song"),
+    ("backbeat analyze song.mp3 --model beat={models}/beat", "the same with a model that you have trained"),
+)
+
+
+def main(
+    real: Annotated[Path | None, typer.Option(help="A folder of annotated recordings to score as well.")] = None,
+    models: Annotated[Path, typer.Option(help="The trained models.")] = Path("models"),
+    reports: Annotated[Path, typer.Option(help="What `dvc repro` wrote.")] = Path("reports"),
+) -> None:
+    """Print the scores of the trained models, and what to look at next."""
+    console = Console(highlight=False)
+    try:
+        _print(console, real, models, reports)
+    except BackbeatError as error:
+        print(f"backbeat: error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _print(console: Console, real: Path | None, models: Path, reports: Path) -> None:
+    folders = [reports / task for task in TASKS if (reports / task / SUMMARY).is_file()]
+    if not folders:
+        raise ConfigError(f"{reports}: holds no scores; `dvc repro` makes them")
+    results = [read_results(folder) for folder in folders]
+    console.rule("[bold]The test split of the pipeline's own corpora", align="left")
+    for found in results:
+        tracks = sum(facts["tracks"]["test"] for facts in found.corpora.values())
+        row = Row("+".join(found.corpora), tracks, found.groups["all"])
+        console.print(score_table(found.task, [row], found.confidence), "")
+    if real is not None:
+        from backbeat.benchmark import load_models, score_sets
+        from backbeat.corpus.sources import evaluation_sets
+
+        console.rule(f"[bold]Real recordings in {real}", align="left")
+        settings = _settings()
+        loaded = load_models(models)
+        scored = score_sets(loaded, evaluation_sets(real), settings, progress=_progress)
+        for task in loaded:
+            sets = [one for one in scored if one.task == task]
+            if not sets:
+                console.print(f"[dim]no set is annotated for {task} in a way the model knows\n")
+                continue
+            console.print(score_table(task, rows_of(sets), settings.confidence))
+            for one in sets:
+                if one.note:
+                    console.print(f"[dim]{one.name}: {one.note}")
+            console.print()
+    console.rule("[bold]What to look at next", align="left")
+    for command, meaning in _NEXT:
+        console.print(f"[bold]{command.format(reports=reports, models=models)}[/bold]\n  {meaning}", soft_wrap=True)
+
+
+def _settings() -> EvaluationSettings:
+    section = yaml.safe_load((Path(CONF) / "config.yaml").read_text(encoding="utf-8"))["evaluation"]
+    return EvaluationSettings(**section)
+
+
+def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
+    return track(items, description=what, transient=True, console=Console(stderr=True))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,81 @@
+"""Scores as tables in a terminal: a row a set of recordings, the interval under each score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from backbeat.measures import MEASURES, NARROW, limits
+from backbeat.statistics import Interval
+
+if TYPE_CHECKING:
+    from backbeat.benchmark import SetScores
+
+TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of scores.
+
+    Parameters
+    ----------
+    label, tracks
+        What was scored: the set's name and how many of its tracks.
+    scores
+        By measure.
+    peer
+        Whether these are another program's, set beside ours.
+    """
+
+    label: str
+    tracks: int
+    scores: Mapping[str, Interval] = field(default_factory=dict)
+    peer: bool = False
+
+
+def rows_of(scored: Sequence[SetScores]) -> list[Row]:
+    """Give the rows of one task's sets: the model's, and under it the peer's where it competes."""
+    from backbeat.benchmark import PEER
+
+    rows = []
+    for found in scored:
+        rows.append(Row(found.name, found.known, found.groups["all"]))
+        if found.peer:
+            rows.append(Row(PEER, found.known, found.peer, peer=True))
+    return rows
+
+
+def score_table(task: str, rows: Sequence[Row], confidence: float) -> Table:
+    """Tabulate one task's scores; measures that no row has are left out."""
+    shown = [name for name in NARROW[task] if any(name in row.scores for row in rows)]
+    table = Table(
+        title=TITLES[task],
+        title_justify="left",
+        title_style="bold",
+        caption=f"under each score its {confidence:.0%} interval over tracks",
+        caption_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
+    table.add_column("")
+    table.add_column("tracks", justify="right", vertical="top")
+    for name in shown:
+        table.add_column(MEASURES[name].short, justify="right", vertical="bottom")
+    for row in rows:
+        cells = [_cell(row.scores.get(name), row.peer) for name in shown]
+        label = Text(f"  {row.label}", style="dim") if row.peer else Text(row.label, style="bold")
+        table.add_row(label, "" if row.peer else str(row.tracks), *cells)
+    return table
+
+
+def _cell(found: Interval | None, peer: bool) -> Text:
+    if found is None or found.value != found.value:
+        return Text("–", style="dim")
+    value = Text(f"{found.value:.3f}", style="" if peer else "bold")
+    return value.append(f"\n{limits(found)}", style="dim not bold")
