@@ -21,6 +21,10 @@ LOWEST_BPM, HIGHEST_BPM = 50.0, 220.0
 
 # Below this a performance was not played to its click, and the click cannot be its beat.
 _LEAST_FIT = 0.3
+# A take that marks fewer of its downbeats is a solo rather than a groove, save in styles that avoid the downbeat.
+_LEAST_DOWNBEATS = 0.4
+_DOWNBEATS_OPEN = frozenset({"jazz", "latin", "afro", "reggae"})
+_FEWEST_BARS = 4
 # Drum performances that may stand in when a style has none of its own kind among those given.
 _STAND_INS = dict.fromkeys(("country", "ballad", "blues", "disco", "metal"), ("rock", "pop"))
 
@@ -111,11 +115,15 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
     bpm = _tempo(rng, style, meter)
     ensemble = make_ensemble(rng, style, drumless=rng.random() < params.drumless_share)
     bass_mode, chord_mode = weighted(rng, style.bass), weighted(rng, style.chords)
-    # Someone other than the tune must play, or there are beats that nothing is heard of.
     chords = ensemble.chords and chord_mode != "none"
     bass = ensemble.bass and bass_mode != "none"
-    if not (ensemble.drums or bass or chords):
-        chords, chord_mode = True, next(mode for mode in style.chords if mode != "none")
+    if not ensemble.drums and (not chords or chord_mode in ("none", "long")):
+        # Someone other than the tune must move, or there are beats that nothing is heard of.
+        moving = {mode: weight for mode, weight in style.chords.items() if mode not in ("none", "long")}
+        chords, chord_mode = True, weighted(rng, moving)
+    if bass_mode == "offbeat" and not ensemble.drums:
+        # With nothing ever on the beat, the off-beat would be heard as the beat.
+        bass_mode = "eighths"
     leaning = chords and chord_mode in OFF_BEAT_MODES
     bass = bass or (leaning and bass_mode != "none")
     ensemble = replace(ensemble, bass=bass, chords=chords, leaning=leaning)
@@ -187,12 +195,13 @@ def _choose(
         if not performance.is_fill
         and performance.time_signature == meter.signature
         and (str(meter.signature) != "4/4" or 0.9 * low <= performance.bpm <= 1.1 * high)
-        and performance.bars >= 2
+        and performance.bars >= _FEWEST_BARS
     ]
     for wanted in (style.human, _STAND_INS.get(name, ())):
         matching = [performance for performance in fitting if performance.style in wanted]
         for _ in range(min(4, len(matching))):
             chosen = pick(rng, matching)
-            if chosen.grid_fit >= _LEAST_FIT:
+            grounded = name in _DOWNBEATS_OPEN or chosen.downbeat_share >= _LEAST_DOWNBEATS
+            if chosen.grid_fit >= _LEAST_FIT and grounded:
                 return chosen
     return None
