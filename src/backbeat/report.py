@@ -1,0 +1,208 @@
+"""The report: everything that the evaluation found, on one page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from backbeat.evaluation import PRINCIPAL
+from backbeat.files import write_text
+from backbeat.measures import BY_STYLE, MEASURES, NARROW
+from backbeat.results import Results, read_results, read_tracks
+from backbeat.statistics import Interval
+from backbeat.tables import TITLES
+
+_MIME = {".svg": "image/svg+xml", ".png": "image/png"}
+_SPLITS = ("train", "valid", "test")
+#: Measures on the cards at the top, by task.
+_CARD = {
+    "beat": ("beat_f", "downbeat_f", "tempo_acc1"),
+    "onset": ("onset_micro_f", "kick_micro_f", "snare_micro_f", "hihat_micro_f"),
+    "genre": ("accuracy", "macro_f1", "calibration_error"),
+}
+#: Columns of the table of the worst tracks: first those in words, then numbers.
+_WORST_WORDS = {"beat": ("id", "style"), "onset": ("id", "style"), "genre": ("id", "style", "answer")}
+_WORST_NUMBERS = {
+    "beat": {"beat_f": "beats F", "cmlt": "CMLt", "amlt": "AMLt", "downbeat_f": "downbeats F"},
+    "onset": {
+        "drums_f": "all drums F",
+        "kick_f": "kick",
+        "snare_f": "snare",
+        "hihat_f": "hi-hat",
+        "onset_f": "onsets F",
+    },
+    "genre": {"truth_probability": "probability of the truth"},
+}
+_WORST_ROWS = 8
+_NONE = "–"
+
+
+def write_report(path: Path, folders: Sequence[Path], command: str) -> None:
+    """Write the page to `path` from the tasks' folders of results.
+
+    Parameters
+    ----------
+    path
+        The page.
+    folders
+        `reports/<task>` of each task, in the order in which to show them.
+    command
+        What made it, for its foot.
+
+    Raises
+    ------
+    CorpusError
+        If results are missing or damaged.
+    """
+    write_text(path, render([(read_results(folder), read_tracks(folder), folder) for folder in folders], command))
+
+
+def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) -> str:
+    """Return the page as HTML: results, tracks and the folder of the pictures of each task."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("backbeat").joinpath("templates/report.html").read_text(encoding="utf-8")
+    views = [_task(*task) for task in tasks]
+    shown = dict.fromkeys(name for results, _, _ in tasks for name in results.groups["all"])
+    return environment.from_string(source).render(
+        lead=_lead([results for results, _, _ in tasks]),
+        tasks=views,
+        corpora=_corpora([results for results, _, _ in tasks]),
+        splits=_SPLITS,
+        measures=[MEASURES[name] for name in shown if name in MEASURES],
+        command=command,
+    )
+
+
+def _lead(results: Sequence[Results]) -> str:
+    names = {name for found in results for name in found.corpora}
+    hours = sum(
+        max(sum(found.corpora[name]["hours"].values()) for found in results if name in found.corpora) for name in names
+    )
+    tested = max(sum(facts["tracks"]["test"] for facts in found.corpora.values()) for found in results)
+    models = "One model" if len(results) == 1 else f"{len(results)} models"
+    return (
+        f"{models}, {hours:.1f} hours of annotated music in "
+        f"{'one corpus' if len(names) == 1 else f'{len(names)} corpora'}, "
+        f"scored on {tested} tracks that no model was trained or chosen on."
+    )
+
+
+def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    """Gather what the template shows of one task."""
+    task, whole = results.task, results.groups["all"]
+    counts = {split: sum(facts["tracks"][split] for facts in results.corpora.values()) for split in _SPLITS}
+    words, numbers = _WORST_WORDS[task], _WORST_NUMBERS[task]
+    pictures = [
+        {"uri": data_uri(folder / picture.file), "caption": picture.caption, "kind": picture.kind}
+        for picture in results.pictures
+    ]
+    by_style = [name for name in NARROW[task] if any(name in values for values in results.groups.values())]
+    by_style = [name for name in by_style if task != "genre" or name in BY_STYLE[task]]
+    return {
+        "name": task,
+        "title": TITLES[task],
+        "confidence": f"{results.confidence:.0%}",
+        "headline": [_score(name, whole[name]) for name in _CARD[task] if name in whole],
+        "scores": [_score(name, found) for name, found in whole.items()],
+        "trained": _trained(results, counts),
+        "charts": [picture for picture in pictures if picture["kind"] != "track"],
+        "tracks": [picture for picture in pictures if picture["kind"] == "track"],
+        "style_labels": [MEASURES[name].label for name in by_style],
+        "styles": [
+            {
+                "name": style or "no style",
+                "count": max(found.count for found in values.values()),
+                "cells": [_score(name, values.get(name)) for name in by_style],
+            }
+            for style, values in results.groups.items()
+            if style != "all"
+        ],
+        "worst_title": "The tracks that went worst" if task != "genre" else "The tracks that it was least right about",
+        "worst_words": len(words),
+        "worst_labels": ["track", *words[1:], *numbers.values()],
+        "worst": _worst(tracks, task, words, list(numbers)),
+        "model": f"{results.model['name']} {results.model['version']}",
+        "run": results.thread["run"] or "not tracked",
+        "commit": results.thread["commit"] or "not recorded",
+        "data": [part for part in str(results.model["data_hash"]).split(",") if part] or ["not recorded"],
+    }
+
+
+def _trained(results: Results, counts: Mapping[str, int]) -> str:
+    classes = results.model["classes"]
+    listed = ", ".join(str(name).replace("_", " ") for name in classes)
+    return (
+        f"Trained on {counts['train']} tracks of {' and '.join(results.corpora)}, chosen on {counts['valid']}, "
+        f"scored here on {counts['test']}. It tells apart: {listed}."
+    )
+
+
+def _score(name: str, found: Interval | None) -> dict[str, Any]:
+    """Write one score: as text, and as places on a scale from 0 to 100."""
+    label = MEASURES[name].label if name in MEASURES else name
+    if found is None or math.isnan(found.value):
+        return {"label": label, "value": _NONE, "limits": "", "count": 0, "left": None, "width": None, "place": 0}
+    known = not math.isnan(found.low)
+    return {
+        "label": label,
+        "value": f"{found.value:.3f}",
+        "limits": f"{found.low:.3f} – {found.high:.3f}" if known else "",
+        "count": found.count,
+        "left": round(100 * found.low, 1) if known else None,
+        "width": round(100 * (found.high - found.low), 1) if known else None,
+        "place": round(100 * found.value, 1),
+    }
+
+
+def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Sequence[str]) -> list[list[str]]:
+    ordered = tracks.dropna(subset=[PRINCIPAL[task]]).sort_values([PRINCIPAL[task], "id"], kind="stable")
+    rows = []
+    for row in ordered.head(_WORST_ROWS).to_dict("records"):
+        texts = [f"{row['corpus']}/{row['id']}", *(str(row[name]) for name in words[1:])]
+        values = [float(row[name]) for name in numbers]
+        rows.append(texts + [_NONE if math.isnan(value) else f"{value:.3f}" for value in values])
+    return rows
+
+
+def _corpora(results: Sequence[Results]) -> list[dict[str, Any]]:
+    """Gather what the tasks know of each corpus: for each split the most that any task reads."""
+    gathered = []
+    for name in sorted({name for found in results for name in found.corpora}):
+        facts = [found.corpora[name] for found in results if name in found.corpora]
+        widest = max(facts, key=lambda one: sum(one["tracks"].values()))
+        styles = [_split_row(style or "no style", counts, "{:d}") for style, counts in widest["styles"].items()]
+        meters: dict[str, int] = next((one["meters"] for one in facts if "meters" in one), {})
+        hits: dict[str, int] = next((one["hits"] for one in facts if "hits" in one), {})
+        gathered.append(
+            {
+                "name": name,
+                "rows": [
+                    _split_row("tracks", widest["tracks"], "{:d}"),
+                    _split_row("hours", widest["hours"], "{:.2f}"),
+                    *styles,
+                ],
+                "meters": ", ".join(f"{meter} {count:,}" for meter, count in meters.items()),
+                "hits": ", ".join(f"{event.replace('_', ' ')} {count:,}" for event, count in hits.items()),
+            }
+        )
+    return gathered
+
+
+def _split_row(name: str, values: Mapping[str, float], form: str) -> dict[str, Any]:
+    numbers = [values[split] for split in _SPLITS]
+    return {"name": name, "cells": [form.format(number) for number in (*numbers, sum(numbers))]}
+
+
+def data_uri(path: Path) -> str:
+    """Return a picture as a data URI."""
+    return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
