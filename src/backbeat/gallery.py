@@ -13,7 +13,7 @@ import pandas as pd
 from backbeat import figures
 from backbeat.beat.tracker import BeatTracker
 from backbeat.errors import ConfigError
-from backbeat.evaluation import PRINCIPAL, EvaluationSettings, Example, Model, genre_table, worst
+from backbeat.evaluation import EvaluationSettings, Example, Model, genre_table, worst
 from backbeat.figures_tracks import Heard, draw_beats, draw_onsets
 from backbeat.genre.score import score_genres
 from backbeat.measures import BY_STYLE
@@ -105,19 +105,15 @@ def shown_tracks(task: str, table: pd.DataFrame, count: int) -> list[tuple[str, 
     File name, caption, and the track's corpus and id.
     """
     ordered = list(worst(task, table, len(table)))
-    words = ("Worst", "Second worst", "Third worst")
+    ranks = ("Worst", "Second worst", "Third worst")
     chosen = [
-        (f"worst{rank + 1}.png", words[rank] if rank < len(words) else f"Worst but {rank}", name)
+        (f"worst{rank + 1}.png", ranks[rank] if rank < len(ranks) else f"Worst but {rank}", name)
         for rank, name in enumerate(ordered[:count])
     ]
     middle = ordered[len(ordered) // 2] if ordered else None
     if middle is not None and middle not in ordered[:count]:
         chosen.append(("median.png", "Median", middle))
-    value = table.set_index(["corpus", "id"])[PRINCIPAL[task]]
-    return [
-        (file, f"{caption} of {len(ordered)} tracks: {'/'.join(name)}, {PRINCIPAL[task]} {value.loc[name]:.3f}", name)
-        for file, caption, name in chosen
-    ]
+    return [(file, f"{words} of {len(ordered)} tracks: {'/'.join(name)}", name) for file, words, name in chosen]
 
 
 def draw_track(path: Path, model: Model, example: Example, scores: Mapping[Hashable, Any]) -> None:

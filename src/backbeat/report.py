@@ -13,7 +13,7 @@ import pandas as pd
 
 from backbeat.evaluation import PRINCIPAL
 from backbeat.files import write_text
-from backbeat.measures import BY_STYLE, MEASURES, NARROW
+from backbeat.measures import BY_STYLE, MEASURES, NARROW, limits
 from backbeat.results import Results, read_results, read_tracks
 from backbeat.statistics import Interval
 from backbeat.tables import TITLES
@@ -117,12 +117,12 @@ def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any
         "trained": _trained(results, counts),
         "charts": [picture for picture in pictures if picture["kind"] != "track"],
         "tracks": [picture for picture in pictures if picture["kind"] == "track"],
-        "style_labels": [MEASURES[name].label for name in by_style],
+        "style_labels": [MEASURES[name].short.replace("-\n", "").replace("\n", " ") for name in by_style],
         "styles": [
             {
                 "name": style or "no style",
                 "count": max(found.count for found in values.values()),
-                "cells": [_score(name, values.get(name)) for name in by_style],
+                "cells": [_cell(values.get(name)) for name in by_style],
             }
             for style, values in results.groups.items()
             if style != "all"
@@ -139,12 +139,13 @@ def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any
 
 
 def _trained(results: Results, counts: Mapping[str, int]) -> str:
-    classes = results.model["classes"]
-    listed = ", ".join(str(name).replace("_", " ") for name in classes)
-    return (
+    told = (
         f"Trained on {counts['train']} tracks of {' and '.join(results.corpora)}, chosen on {counts['valid']}, "
-        f"scored here on {counts['test']}. It tells apart: {listed}."
+        f"scored here on {counts['test']}."
     )
+    if results.task == "beat":
+        return told
+    return f"{told} It tells apart: {', '.join(str(name).replace('_', ' ') for name in results.model['classes'])}."
 
 
 def _score(name: str, found: Interval | None) -> dict[str, Any]:
@@ -162,6 +163,12 @@ def _score(name: str, found: Interval | None) -> dict[str, Any]:
         "width": round(100 * (found.high - found.low), 1) if known else None,
         "place": round(100 * found.value, 1),
     }
+
+
+def _cell(found: Interval | None) -> dict[str, str]:
+    if found is None or math.isnan(found.value):
+        return {"value": _NONE, "limits": ""}
+    return {"value": f"{found.value:.3f}", "limits": limits(found)}
 
 
 def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Sequence[str]) -> list[list[str]]:

@@ -210,15 +210,16 @@ def write_results(
 
 
 def _styles_csv(task: str, groups: Mapping[str, Mapping[str, Interval]]) -> str:
-    """Give a row a style and measure: style, measure, score; "all" is no style."""
+    """Give a row a style, a column a measure; "all" is no style."""
+    measures = [name for name in BY_STYLE[task] if name in groups["all"]]
     rows = [
-        f'"{style or "none"}",{measure},{values[measure].value:.6f}'
+        ",".join(
+            [f'"{style or "none"}"', *(f"{values[name].value:.6f}" if name in values else "" for name in measures)]
+        )
         for style, values in groups.items()
         if style != "all"
-        for measure in BY_STYLE[task]
-        if measure in values
     ]
-    return "\n".join(["style,measure,score", *rows]) + "\n"
+    return "\n".join([",".join(["style", *measures]), *rows]) + "\n"
 
 
 def check_features(spec: ModelSpec, store: FeatureStore, corpora: Sequence[str]) -> None:
