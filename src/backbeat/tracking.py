@@ -7,6 +7,7 @@ any tracking server goes by its URI.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import platform
 import signal
@@ -162,8 +163,6 @@ class Run:
         """
         if not self.run_id:
             return
-        import logging
-
         import mlflow
         import torch
         from mlflow.models import ModelSignature
@@ -206,6 +205,9 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
     import mlflow
+
+    for name in ("mlflow.store.db.utils", "mlflow.tracking.fluent", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow.exceptions import MlflowException
 
     with _store_lock(tracking.uri):
