@@ -19,7 +19,7 @@ from backbeat.dataset import TASKS
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.evaluation import EvaluationSettings
 from backbeat.results import SUMMARY, read_results
-from backbeat.tables import Row, rows_of, score_table
+from backbeat.tables import Row, print_scores, score_table
 from pipelines.settings import CONF
 
 _NEXT = (
@@ -52,10 +52,11 @@ def _print(console: Console, real: Path | None, models: Path, reports: Path) -> 
         raise ConfigError(f"{reports}: holds no scores; `dvc repro` makes them")
     results = [read_results(folder) for folder in folders]
     console.rule("[bold]The test split of the pipeline's own corpora", align="left")
+    console.print(f"[dim]under each score: its {results[0].confidence:.0%} interval over tracks")
     for found in results:
         tracks = sum(facts["tracks"]["test"] for facts in found.corpora.values())
         row = Row("+".join(found.corpora), tracks, found.groups["all"])
-        console.print(score_table(found.task, [row], found.confidence), "")
+        console.print(score_table(found.task, [row]), "")
     if real is not None:
         from backbeat.benchmark import load_models, score_sets
         from backbeat.corpus.sources import evaluation_sets
@@ -64,16 +65,7 @@ def _print(console: Console, real: Path | None, models: Path, reports: Path) -> 
         settings = _settings()
         loaded = load_models(models)
         scored = score_sets(loaded, evaluation_sets(real), settings, progress=_progress)
-        for task in loaded:
-            sets = [one for one in scored if one.task == task]
-            if not sets:
-                console.print(f"[dim]no set is annotated for {task} in a way the model knows\n")
-                continue
-            console.print(score_table(task, rows_of(sets), settings.confidence))
-            for one in sets:
-                if one.note:
-                    console.print(f"[dim]{one.name}: {one.note}")
-            console.print()
+        print_scores(console, scored, settings.confidence)
     console.rule("[bold]What to look at next", align="left")
     for command, meaning in _NEXT:
         console.print(f"[bold]{command.format(reports=reports, models=models)}[/bold]\n  {meaning}", soft_wrap=True)

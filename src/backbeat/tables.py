@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -50,15 +51,13 @@ def rows_of(scored: Sequence[SetScores]) -> list[Row]:
     return rows
 
 
-def score_table(task: str, rows: Sequence[Row], confidence: float) -> Table:
-    """Tabulate one task's scores; measures that no row has are left out."""
+def score_table(task: str, rows: Sequence[Row]) -> Table:
+    """Tabulate one task's scores, each with its interval under it; measures that no row has are left out."""
     shown = [name for name in NARROW[task] if any(name in row.scores for row in rows)]
     table = Table(
         title=TITLES[task],
         title_justify="left",
         title_style="bold",
-        caption=f"under each score its {confidence:.0%} interval over tracks",
-        caption_justify="left",
         box=None,
         padding=(0, 1, 0, 0),
         header_style="dim",
@@ -74,8 +73,20 @@ def score_table(task: str, rows: Sequence[Row], confidence: float) -> Table:
     return table
 
 
+def print_scores(console: Console, scored: Sequence[SetScores], confidence: float) -> None:
+    """Print a table a task, with what to know when reading it."""
+    console.print(f"[dim]under each score: its {confidence:.0%} interval over tracks")
+    for task in dict.fromkeys(found.task for found in scored):
+        sets = [found for found in scored if found.task == task]
+        console.print(score_table(task, rows_of(sets)))
+        for found in sets:
+            if found.note:
+                console.print(Text(f"{found.name}: {found.note}", style="dim"))
+        console.print()
+
+
 def _cell(found: Interval | None, peer: bool) -> Text:
     if found is None or found.value != found.value:
-        return Text("–", style="dim")
+        return Text("–\n", style="dim")
     value = Text(f"{found.value:.3f}", style="" if peer else "bold")
     return value.append(f"\n{limits(found)}", style="dim not bold")

@@ -1,4 +1,4 @@
-"""The command line: `backbeat analyze`, `probe`, `models` and `corpus`.
+"""The command line: `backbeat analyze`, `evaluate`, `probe`, `models` and `corpus`.
 
 Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
 `backbeat --help` answers at once.
@@ -14,6 +14,8 @@ import typer
 
 from backbeat.cli.analyzing import EPILOG, analyze
 from backbeat.cli.corpus import corpus_app
+from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
+from backbeat.cli.scoring import evaluate
 from backbeat.cli.show import PROBE_EPILOG, models_app, probe
 from backbeat.errors import BackbeatError
 
@@ -50,6 +52,7 @@ def _root(
 
 
 app.command("analyze", epilog=EPILOG)(analyze)
+app.command("evaluate", epilog=EVALUATE_EPILOG)(evaluate)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
