@@ -100,13 +100,17 @@ def compare(true_s: NDArray[np.float64], found_s: NDArray[np.float64], window_s:
 
 
 def worst_stretch_s(errors_s: NDArray[np.float64], duration_s: float, length_s: float) -> tuple[float, float]:
-    """Choose the stretch of `length_s` that holds most errors; the first of those that hold as many."""
+    """Choose the stretch of `length_s` that holds most errors, with them in its middle where there is room."""
     if duration_s <= 1.25 * length_s:
         return 0.0, duration_s
     starts_s = np.append(np.arange(0.0, duration_s - length_s, length_s / 8), duration_s - length_s)
     ordered = np.sort(errors_s)
     counts = np.searchsorted(ordered, starts_s + length_s) - np.searchsorted(ordered, starts_s)
-    start_s = float(starts_s[int(np.argmax(counts))])
+    if counts.max() == 0:
+        return 0.0, length_s
+    first = int(np.argmax(counts))
+    run = int(np.argmin(np.append(counts[first:] == counts[first], False)))
+    start_s = float(starts_s[first + run // 2])
     return start_s, start_s + length_s
 
 

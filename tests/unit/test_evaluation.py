@@ -260,3 +260,29 @@ def test_models_are_loaded_by_task(tmp_path):
     spec = spec_of("genre")
     save_model(tmp_path / "genre", network_of(spec), spec, "card")
     assert list(load_models(tmp_path)) == ["genre"]
+
+
+def test_the_command_scores_a_folder(tmp_path):
+    from typer.testing import CliRunner
+
+    from backbeat.cli import app
+
+    annotated(tmp_path / "set", "a")
+    (tmp_path / "set/a.beats").write_text("".join(f"{0.5 * beat:g}\n" for beat in range(23)))
+    spec = spec_of("beat")
+    save_model(tmp_path / "models/beat", network_of(spec), spec, "card")
+    table = tmp_path / "tracks.csv"
+    arguments = ["evaluate", str(tmp_path / "set"), "--models", str(tmp_path / "models")]
+    done = CliRunner().invoke(app, [*arguments, "--json", "--tracks", str(table)], catch_exceptions=False)
+    assert done.exit_code == 0
+    (found,) = json.loads(done.stdout)
+    assert (found["set"], found["task"], found["tracks"], found["model"]) == ("set", "beat", 1, "backbeat-beat 0.1.0")
+    assert found["librosa"]["beat_f"]["value"] > 0.9
+    assert pd.read_csv(table)[["task", "corpus", "id"]].to_numpy().tolist() == [["beat", "set", "a"]]
+    shown = CliRunner().invoke(app, [*arguments, "--no-peer"], catch_exceptions=False)
+    assert "Beats and bars" in shown.stdout
+    assert "librosa" not in shown.stdout
+    with pytest.raises(ModelError, match="holds no model for onset"):
+        CliRunner().invoke(app, [*arguments, "--task", "onset"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match="a table is a .csv"):
+        CliRunner().invoke(app, [*arguments, "--tracks", "a.txt"], catch_exceptions=False)
