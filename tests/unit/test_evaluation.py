@@ -284,5 +284,5 @@ def test_the_command_scores_a_folder(tmp_path):
     assert "librosa" not in shown.stdout
     with pytest.raises(ModelError, match="holds no model for onset"):
         CliRunner().invoke(app, [*arguments, "--task", "onset"], catch_exceptions=False)
-    with pytest.raises(ConfigError, match="a table is a .csv"):
+    with pytest.raises(ConfigError, match=r"a table is a \.csv"):
         CliRunner().invoke(app, [*arguments, "--tracks", "a.txt"], catch_exceptions=False)
