@@ -79,7 +79,7 @@ def augment(log_mel: Tensor, params: Augmentation, rng: np.random.Generator) -> 
         batch, bands, rng
     )
     gain = np.power(10.0, gain_db / 20).astype(np.float32)
-    for window in np.flatnonzero(rng.random(batch) < params.lowpass):
+    for window in np.flatnonzero(rng.random(batch) < params.lowpass).tolist():
         # The edge falls over a few bands, as a codec's or a resampler's does.
         edge = rng.uniform(0.5, 1.0) * bands
         gain[window] *= 1 / (1 + np.exp(np.clip((np.arange(bands) - edge) * rng.uniform(1, 4), -30, 30)))
@@ -115,4 +115,5 @@ def _smooth_curves(count: int, bands: int, rng: np.random.Generator) -> NDArray[
     basis = np.stack([np.cos(math.pi * order * places) for order in range(1, 6)])
     weights = rng.standard_normal((count, basis.shape[0])) / np.arange(1, basis.shape[0] + 1)
     scale = math.sqrt(0.5 * np.sum(1 / np.arange(1, basis.shape[0] + 1) ** 2))
-    return (weights @ basis) / scale
+    curves: NDArray[np.float64] = (weights @ basis) / scale
+    return curves

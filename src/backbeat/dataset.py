@@ -29,6 +29,7 @@ from backbeat.corpus.contract import Corpus
 from backbeat.errors import CorpusError
 from backbeat.features import FeatureParams
 from backbeat.files import atomic_path, write_json, write_text
+from backbeat.music import Beats, Onsets
 
 TASKS: tuple[str, ...] = ("beat", "onset", "genre")
 ARRAY = "features.f16"
@@ -44,6 +45,16 @@ class LabelledTrack:
     split: str
     genre: str
     values: Mapping[str, Any]
+
+    def beats(self) -> Beats:
+        """Give the true beats, of a track with beat labels."""
+        positions = self.values["positions"]
+        return Beats(np.array(self.values["times_s"]), None if positions is None else np.array(positions))
+
+    def onsets(self) -> Onsets:
+        """Give the true onsets, of a track with onset labels."""
+        velocities = np.array(self.values["velocities"])
+        return Onsets(np.array(self.values["times_s"]), self.values["classes"], velocities)
 
 
 def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:

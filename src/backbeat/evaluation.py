@@ -104,11 +104,9 @@ def examples_from_features(
 
 
 def _label(task: str, track: LabelledTrack) -> Truth:
-    # The task modules bring Lightning with them, which those who only analyse do not need.
-    from backbeat.beat.task import read_label as read_beats
-    from backbeat.onset.task import read_label as read_onsets
-
-    return {"beat": read_beats, "onset": read_onsets}[task](track) if task != "genre" else track.genre
+    if task == "beat":
+        return track.beats()
+    return track.onsets() if task == "onset" else track.genre
 
 
 def examples_from_audio(
@@ -170,9 +168,9 @@ def summary(task: str, table: pd.DataFrame, settings: EvaluationSettings) -> dic
         seed=settings.seed,
     )
     groups: dict[str, dict[str, Interval]] = {}
-    for row in made.itertuples():
-        if row.measure in HEADLINES[task]:
-            groups.setdefault(row.group, {})[row.measure] = Interval(row.value, row.low, row.high, int(row.count))
+    for group, measure, value, low, high, count in made.itertuples(index=False, name=None):
+        if measure in HEADLINES[task]:
+            groups.setdefault(group, {})[measure] = Interval(value, low, high, int(count))
     return {
         group: {
             name: values[name]
@@ -232,10 +230,10 @@ def to_metrics(groups: dict[str, dict[str, Interval]]) -> dict[str, Any]:
     """Give the whole set's measures as JSON: the value under the measure's name, limits beside it."""
     metrics: dict[str, Any] = {}
     for name, interval in groups["all"].items():
-        values = interval.to_dict()
-        metrics[name] = round(float(interval.value), 6)
+        metrics[name] = round(interval.value, 6)
+        bounds = {"low": interval.low, "high": interval.high}
         metrics[f"{name}_interval"] = {
-            bound: None if values[bound] is None else round(float(values[bound]), 6) for bound in ("low", "high")
-        }  # type: ignore[arg-type]
+            side: None if value != value else round(value, 6) for side, value in bounds.items()
+        }
     metrics["tracks"] = max(interval.count for interval in groups["all"].values())
     return metrics

@@ -269,7 +269,7 @@ def _fit(
         fitter = pl.Trainer(
             accelerator=trainer.accelerator,
             devices=trainer.devices,
-            precision=trainer.precision,  # type: ignore[arg-type]
+            precision=trainer.precision,
             max_epochs=task.optimisation.epochs,
             gradient_clip_val=task.optimisation.clip,
             callbacks=callbacks,

@@ -18,7 +18,6 @@ from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.features import FeatureParams
 from backbeat.learning import Batch, Optimisation, TaskModule, shift_tolerant_loss
 from backbeat.model import ModelSpec
-from backbeat.music import Beats
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class BeatLoss:
 class BeatTask(TaskModule):
     """Beats and downbeats as two binary sequences."""
 
+    network: BeatNetwork
     classes = ("beat", "downbeat")
 
     def __init__(
@@ -60,7 +60,7 @@ class BeatTask(TaskModule):
         self, track: LabelledTrack, start_s: float, frames: int, frame_rate_hz: float
     ) -> dict[str, NDArray[np.float32]]:
         """Give "beats", shape (2, ceil(frames / 2)): 1 at beats and at downbeats; NaN where bars are not known."""
-        beats = read_label(track)
+        beats = track.beats()
         count = -(-frames // TIME_STRIDE)
         target = np.zeros((2, count), dtype=np.float32)
         for row, times_s in enumerate((beats.times_s, beats.downbeats_s)):
@@ -83,21 +83,13 @@ class BeatTask(TaskModule):
     ) -> tuple[dict[str, Any], dict[str, float]]:
         """Tune the decoder on the validation tracks; give its parameters and the mean scores."""
         tracker = BeatTracker(self.network, spec)
-        references = [read_label(track) for track in tracks]
+        references = [track.beats() for track in tracks]
         outputs = [tracker.activations(store.get(track.corpus, track.id).astype(np.float32)) for track in tracks]
         tracker.decoding, _ = tune_decoding(references, outputs, tracker.frame_rate_hz, tracker.decoding)
-        scores = [
-            score_track(truth, tracker.decode(output)) for truth, output in zip(references, outputs, strict=True)
-        ]
+        scores = [score_track(truth, tracker.decode(output)) for truth, output in zip(references, outputs, strict=True)]
         means = {}
         for name in ("beat_f", "cmlt", "amlt", "downbeat_f"):
             values = [score[name] for score in scores if not np.isnan(score[name])]
             if values:
                 means[name] = float(np.mean(values))
         return asdict(tracker.decoding), means
-
-
-def read_label(track: LabelledTrack) -> Beats:
-    """Give a track's true beats."""
-    positions = track.values["positions"]
-    return Beats(np.array(track.values["times_s"]), None if positions is None else np.array(positions))

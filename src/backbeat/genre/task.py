@@ -51,6 +51,8 @@ class _Logits(nn.Module):
 class GenreTask(TaskModule):
     """One of the genres that the training split has."""
 
+    network: GenreNetwork
+
     def __init__(
         self,
         network: dict[str, Any],

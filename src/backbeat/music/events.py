@@ -65,7 +65,8 @@ class Beats:
         """Times of the beats at position 1, seconds; empty where bars are not known."""
         if self.positions is None:
             return np.empty(0)
-        return self.times_s[self.positions == 1]
+        downbeats: NDArray[np.float64] = self.times_s[self.positions == 1]
+        return downbeats
 
     @property
     def beats_per_bar(self) -> int | None:

@@ -15,7 +15,7 @@ from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.features import FeatureParams
 from backbeat.learning import Batch, Optimisation, TaskModule, shift_tolerant_loss
 from backbeat.model import ModelSpec
-from backbeat.music import DRUMS, Onsets
+from backbeat.music import DRUMS
 from backbeat.onset.decode import OnsetDecoding, tune_thresholds
 from backbeat.onset.detector import OnsetDetector, split_outputs
 from backbeat.onset.network import OnsetNetwork
@@ -44,6 +44,7 @@ class OnsetLoss:
 class OnsetTask(TaskModule):
     """Onsets and drums as eleven binary sequences, velocities beside them."""
 
+    network: OnsetNetwork
     classes = ("onset", *DRUMS)
 
     def __init__(
@@ -97,11 +98,6 @@ class OnsetTask(TaskModule):
             split_outputs(detector.activations(store.get(track.corpus, track.id).astype(np.float32)))
             for track in tracks
         ]
-        references = [read_label(track) for track in tracks]
+        references = [track.onsets() for track in tracks]
         decoding, scores = tune_thresholds(references, outputs, detector.frame_rate_hz, OnsetDecoding(**spec.decoding))
         return asdict(decoding), scores
-
-
-def read_label(track: LabelledTrack) -> Onsets:
-    """Give a track's true onsets."""
-    return Onsets(np.array(track.values["times_s"]), track.values["classes"], np.array(track.values["velocities"]))
