@@ -6,7 +6,6 @@ the bar, the activations they were decoded from, and a lane for each group of dr
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.errors import ConfigError
-from backbeat.files import atomic_path
+from backbeat.look import BEAT, DOWNBEAT, DRUM_COLOURS, FAINT, ONSET, SOFT, WAVE, drawing, plain_axes
 
 if TYPE_CHECKING:
     from backbeat.analysis import Analysis, Evidence
-
-#: Formats that a picture can be written in, by suffix.
-PICTURE_SUFFIXES: tuple[str, ...] = (".png", ".svg", ".pdf")
 
 _DPI = 160
 #: The longest stretch in which beats and hits can be told apart at the default width.
@@ -28,16 +24,14 @@ _CLOSE_UP_S = 16.0
 #: Points of a waveform drawn: about one a pixel.
 _WAVE_POINTS = 2000
 
-_INK, _SOFT, _FAINT, _PAPER = "#1f2933", "#6b7785", "#d8dee5", "#ffffff"
-_WAVE, _BEAT, _DOWNBEAT, _ONSET = "#8fa3b8", "#2a7de1", "#d1495b", "#2e9e6b"
 #: Lanes from the bottom: name, drums with their markers, colour.
 _LANES: tuple[tuple[str, dict[str, str], str], ...] = (
-    ("kick", {"kick": "o"}, "#d1495b"),
-    ("snare", {"snare": "o"}, "#e08e2b"),
-    ("toms", {"tom_low": "v", "tom_mid": "o", "tom_high": "^"}, "#8c6bb1"),
-    ("hi-hat", {"hihat_closed": "x", "hihat_open": "o", "hihat_pedal": "_"}, "#2a7de1"),
-    ("ride", {"ride": "o"}, "#2e9e6b"),
-    ("crash", {"crash": "*"}, "#1f8a9e"),
+    ("kick", {"kick": "o"}, DRUM_COLOURS["kick"]),
+    ("snare", {"snare": "o"}, DRUM_COLOURS["snare"]),
+    ("toms", {"tom_low": "v", "tom_mid": "o", "tom_high": "^"}, DRUM_COLOURS["tom_low"]),
+    ("hi-hat", {"hihat_closed": "x", "hihat_open": "o", "hihat_pedal": "_"}, DRUM_COLOURS["hihat_closed"]),
+    ("ride", {"ride": "o"}, DRUM_COLOURS["ride"]),
+    ("crash", {"crash": "*"}, DRUM_COLOURS["crash"]),
 )
 
 
@@ -87,26 +81,10 @@ def plot_analysis(
     ConfigError
         If the suffix is another one, or the size is too small to be read.
     """
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise ConfigError(f"{path}: a picture is one of {', '.join(PICTURE_SUFFIXES)}")
     if width_px < 640 or height_px < 480:
         raise ConfigError(f"a picture of {width_px} by {height_px} pixels cannot be read; 640 by 480 is the least")
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style = {"font.size": 9, "font.family": "sans-serif", "axes.edgecolor": _FAINT, "text.color": _INK}
-    style |= {"xtick.color": _SOFT, "ytick.color": _SOFT, "axes.labelcolor": _SOFT, "text.parse_math": False}
-    style |= {"svg.hashsalt": "backbeat"}
-    with mpl.rc_context(style), warnings.catch_warnings():
-        # A file's name may hold any script; a box in place of a letter is no reason to refuse the picture.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(width_px / _DPI, height_px / _DPI), dpi=_DPI, facecolor=_PAPER, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(path, width_px / _DPI, height_px / _DPI, _DPI) as figure:
         _draw(figure, analysis, evidence)
-        metadata: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=_DPI, metadata=metadata[path.suffix.lower()])
 
 
 def _draw(figure: Any, analysis: Analysis, evidence: Evidence) -> None:
@@ -119,20 +97,19 @@ def _draw(figure: Any, analysis: Analysis, evidence: Evidence) -> None:
     activation = figure.add_subplot(rows[3], sharex=wave)
     drums = figure.add_subplot(rows[4], sharex=wave)
     for axes in (whole, tempo, wave, activation, drums):
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(length=0, labelsize=8)
+        plain_axes(axes)
     for axes in (whole, wave, activation):
         axes.tick_params(labelbottom=False)
         axes.set_yticks([])
     name = Path(analysis.path).name or "audio"
     whole.set_title(name if len(name) <= 90 else f"{name[:88]}…", loc="left", fontsize=15, fontweight="bold", pad=26)
-    whole.text(0, 1.06, headline(analysis), transform=whole.transAxes, fontsize=10.5, color=_SOFT, va="bottom")
+    whole.text(0, 1.06, headline(analysis), transform=whole.transAxes, fontsize=10.5, color=SOFT, va="bottom")
 
     _draw_wave(whole, analysis, evidence, 0.0, analysis.duration_s)
     _label(whole, "whole track")
     if end_s - start_s < analysis.duration_s:
         for axes in (whole, tempo):
-            axes.axvspan(start_s, end_s, color=_BEAT, alpha=0.10, linewidth=0)
+            axes.axvspan(start_s, end_s, color=BEAT, alpha=0.10, linewidth=0)
     _draw_tempo(tempo, analysis)
     whole.set_xlim(0, analysis.duration_s)
     tempo.xaxis.set_major_formatter(lambda value, _: clock(value))
@@ -158,7 +135,7 @@ def _draw_wave(axes: Any, analysis: Analysis, evidence: Evidence, start_s: float
     times_s, low, high = times_s[inside], outline[0, inside], outline[1, inside]
     edges = np.arange(0, times_s.size, max(1, times_s.size // _WAVE_POINTS))
     low, high = np.minimum.reduceat(low, edges), np.maximum.reduceat(high, edges)
-    axes.fill_between(times_s[edges], low, high, color=_WAVE, linewidth=0.4)
+    axes.fill_between(times_s[edges], low, high, color=WAVE, linewidth=0.4)
     peak = max(float(np.abs(outline).max()), 1e-4)
     axes.set_ylim(-1.05 * peak, 1.05 * peak)
 
@@ -168,16 +145,16 @@ def _draw_tempo(axes: Any, analysis: Analysis) -> None:
     _label(axes, "tempo\nBPM")
     if times_s.size < 3 or analysis.tempo_bpm is None:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no tempo", transform=axes.transAxes, ha="center", va="center", color=_SOFT)
+        axes.text(0.5, 0.5, "no tempo", transform=axes.transAxes, ha="center", va="center", color=SOFT)
         return
     curve_bpm = 60 / np.diff(times_s)
     middle_s = (times_s[1:] + times_s[:-1]) / 2
-    axes.plot(middle_s, curve_bpm, ".", color=_WAVE, markersize=3)
-    axes.plot(middle_s, running_median(curve_bpm, 9), color=_DOWNBEAT, linewidth=1.6)
+    axes.plot(middle_s, curve_bpm, ".", color=WAVE, markersize=3)
+    axes.plot(middle_s, running_median(curve_bpm, 9), color=DOWNBEAT, linewidth=1.6)
     low, high = np.percentile(curve_bpm, [5, 95])
     room = max(4.0, 0.4 * (high - low))
     axes.set_ylim(low - room, high + room)
-    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
 
 
 def running_median(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -195,7 +172,7 @@ def _draw_beats(axes: Any, analysis: Analysis, start_s: float, end_s: float, num
         first = beat.position == 1
         axes.axvline(
             beat.time_s,
-            color=_DOWNBEAT if first else _BEAT,
+            color=DOWNBEAT if first else BEAT,
             linewidth=1.3 if first else 0.7,
             alpha=0.9 if first else 0.45,
         )
@@ -208,16 +185,16 @@ def _draw_beats(axes: Any, analysis: Analysis, start_s: float, end_s: float, num
                 ha="center",
                 va="bottom",
                 fontsize=8.5 if first else 7,
-                color=_DOWNBEAT if first else _SOFT,
+                color=DOWNBEAT if first else SOFT,
                 fontweight="bold" if first else "normal",
             )
 
 
 def _draw_activations(axes: Any, evidence: Evidence, start_s: float, end_s: float) -> None:
     curves = (
-        ("onset", evidence.onset_activation, evidence.onset_rate_hz, _ONSET, 0.0),
-        ("beat", evidence.beat_activations[:, 0], evidence.beat_rate_hz, _BEAT, 1.15),
-        ("downbeat", evidence.beat_activations[:, 1], evidence.beat_rate_hz, _DOWNBEAT, 2.3),
+        ("onset", evidence.onset_activation, evidence.onset_rate_hz, ONSET, 0.0),
+        ("beat", evidence.beat_activations[:, 0], evidence.beat_rate_hz, BEAT, 1.15),
+        ("downbeat", evidence.beat_activations[:, 1], evidence.beat_rate_hz, DOWNBEAT, 2.3),
     )
     for _, values, rate_hz, colour, base in curves:
         first, last = int(start_s * rate_hz), int(np.ceil(end_s * rate_hz)) + 1
@@ -232,7 +209,7 @@ def _draw_activations(axes: Any, evidence: Evidence, start_s: float, end_s: floa
 
 def _draw_drums(axes: Any, analysis: Analysis, start_s: float, end_s: float) -> None:
     for lane, (_, markers, colour) in enumerate(_LANES):
-        axes.axhline(lane, color=_FAINT, linewidth=0.6, zorder=0)
+        axes.axhline(lane, color=FAINT, linewidth=0.6, zorder=0)
         for drum, marker in markers.items():
             hits = [hit for hit in analysis.drums if hit.drum == drum and start_s <= hit.time_s <= end_s]
             sizes = [10 + 70 * hit.velocity for hit in hits]
@@ -250,4 +227,4 @@ def _draw_drums(axes: Any, analysis: Analysis, start_s: float, end_s: float) -> 
     axes.set_ylim(-0.7, len(_LANES) - 0.3)
     axes.set_yticks(range(len(_LANES)), [name for name, _, _ in _LANES])
     if not analysis.drums:
-        axes.text(0.5, 0.5, "no drums heard", transform=axes.transAxes, ha="center", va="center", color=_SOFT)
+        axes.text(0.5, 0.5, "no drums heard", transform=axes.transAxes, ha="center", va="center", color=SOFT)

@@ -134,7 +134,7 @@ def _check_outputs(several: bool, jams: Path | None, csv: Path | None, plot: Pat
         if not several and path.is_dir():
             raise ConfigError(f"{option} {path}: one file needs a file name, and this is a folder")
     if plot is not None and not several:
-        from backbeat.plots import PICTURE_SUFFIXES
+        from backbeat.look import PICTURE_SUFFIXES
 
         if plot.suffix.lower() not in PICTURE_SUFFIXES:
             raise ConfigError(f"--plot {plot}: a picture is one of {', '.join(PICTURE_SUFFIXES)}")
