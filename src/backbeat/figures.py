@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backbeat.errors import ConfigError
 from backbeat.genre.score import CALIBRATION_BINS, GenreScore
 from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, WAVE, drawing, plain_axes, title
-from backbeat.measures import MEASURES
+from backbeat.measures import MEASURES, style_name
 from backbeat.statistics import Interval
 
 _COLOURS = (BEAT, DOWNBEAT, "#2e9e6b", "#e08e2b")
@@ -97,7 +97,7 @@ def scores_by_style(
         counts = [max(found.count for found in groups[name].values()) for name in rows]
         axes.set_yticks(
             range(len(rows)),
-            [f"{name or 'no style'}  ({count})" for name, count in zip(rows, counts, strict=True)],
+            [f"{style_name(name)}  ({count})" for name, count in zip(rows, counts, strict=True)],
             color=INK,
         )
         figure.legend(frameon=False, fontsize=8.5, loc="outside lower center", ncols=len(known))
@@ -106,7 +106,7 @@ def scores_by_style(
 
 def confusion_matrix(path: Path, score: GenreScore) -> None:
     """Draw which genre was taken for which: tracks, shaded by the share of the true genre's row."""
-    names, counts = score.classes, score.confusion
+    names, counts = [style_name(name) for name in score.classes], score.confusion
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     side = 2.2 + 0.34 * len(names)

@@ -16,7 +16,7 @@ from backbeat.errors import ConfigError
 from backbeat.evaluation import EvaluationSettings, Example, Model, genre_table, worst
 from backbeat.figures_tracks import Heard, draw_beats, draw_onsets
 from backbeat.genre.score import score_genres
-from backbeat.measures import BY_STYLE
+from backbeat.measures import BY_STYLE, style_name
 from backbeat.music import Beats, Onsets
 from backbeat.onset.detector import OnsetDetector
 from backbeat.statistics import Interval
@@ -126,7 +126,7 @@ def draw_track(path: Path, model: Model, example: Example, scores: Mapping[Hasha
         for name, label in _SUBTITLE[model.spec.task].items()
         if name in scores and scores[name] == scores[name]
     ]
-    name = f"{example.corpus}/{example.id}" + (f"  ·  {example.style}" if example.style else "")
+    name = f"{example.corpus}/{example.id}" + (f"  ·  {style_name(example.style)}" if example.style else "")
     rate_hz = model.spec.features.frame_rate_hz
     activations = model.activations(log_mel)
     heard = Heard(name, "  ·  ".join(parts), log_mel, rate_hz, activations, model.frame_rate_hz)

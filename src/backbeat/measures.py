@@ -99,6 +99,11 @@ BY_STYLE: dict[str, tuple[str, ...]] = {
 }
 
 
+def style_name(style: str) -> str:
+    """Write a style or genre as people do: "drum and bass"."""
+    return style.replace("_", " ") or "no style"
+
+
 def limits(interval: Interval) -> str:
     """Write confidence limits in few characters: ".84–.90"; "" where there are none."""
     if math.isnan(interval.low):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from backbeat.evaluation import PRINCIPAL
 from backbeat.files import write_text
-from backbeat.measures import BY_STYLE, MEASURES, NARROW, limits
+from backbeat.measures import BY_STYLE, MEASURES, NARROW, limits, style_name
 from backbeat.results import Results, read_results, read_tracks
 from backbeat.statistics import Interval
 from backbeat.tables import TITLES
@@ -120,7 +120,7 @@ def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any
         "style_labels": [MEASURES[name].short.replace("-\n", "").replace("\n", " ") for name in by_style],
         "styles": [
             {
-                "name": style or "no style",
+                "name": style_name(style),
                 "count": max(found.count for found in values.values()),
                 "cells": [_cell(values.get(name)) for name in by_style],
             }
@@ -145,7 +145,7 @@ def _trained(results: Results, counts: Mapping[str, int]) -> str:
     )
     if results.task == "beat":
         return told
-    return f"{told} It tells apart: {', '.join(str(name).replace('_', ' ') for name in results.model['classes'])}."
+    return f"{told} It tells apart: {', '.join(style_name(str(name)) for name in results.model['classes'])}."
 
 
 def _score(name: str, found: Interval | None) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Seque
     ordered = tracks.dropna(subset=[PRINCIPAL[task]]).sort_values([PRINCIPAL[task], "id"], kind="stable")
     rows = []
     for row in ordered.head(_WORST_ROWS).to_dict("records"):
-        texts = [f"{row['corpus']}/{row['id']}", *(str(row[name]) for name in words[1:])]
+        texts = [f"{row['corpus']}/{row['id']}", *(style_name(str(row[name])) for name in words[1:])]
         values = [float(row[name]) for name in numbers]
         rows.append(texts + [_NONE if math.isnan(value) else f"{value:.3f}" for value in values])
     return rows
@@ -187,7 +187,7 @@ def _corpora(results: Sequence[Results]) -> list[dict[str, Any]]:
     for name in sorted({name for found in results for name in found.corpora}):
         facts = [found.corpora[name] for found in results if name in found.corpora]
         widest = max(facts, key=lambda one: sum(one["tracks"].values()))
-        styles = [_split_row(style or "no style", counts, "{:d}") for style, counts in widest["styles"].items()]
+        styles = [_split_row(style_name(style), counts, "{:d}") for style, counts in widest["styles"].items()]
         meters: dict[str, int] = next((one["meters"] for one in facts if "meters" in one), {})
         hits: dict[str, int] = next((one["hits"] for one in facts if "hits" in one), {})
         gathered.append(
