@@ -206,8 +206,8 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
         os.environ.setdefault(variable, value)
     import mlflow
 
-    for name in ("mlflow.store.db.utils", "mlflow.tracking.fluent", "alembic.runtime.migration"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for noisy in ("mlflow.store.db.utils", "mlflow.tracking.fluent", "alembic.runtime.migration"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow.exceptions import MlflowException
 
     with _store_lock(tracking.uri):
