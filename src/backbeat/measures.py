@@ -108,5 +108,6 @@ def limits(interval: Interval) -> str:
     """Write confidence limits in few characters: ".84–.90"; "" where there are none."""
     if math.isnan(interval.low):
         return ""
-    low, high = (f"{value:.2f}".removeprefix("0") for value in (interval.low, interval.high))
+    # "1.0" for 1.00: seven columns and their intervals then fit a terminal of 80 characters.
+    low, high = (f"{value:.2f}".removeprefix("0").replace("1.00", "1.0") for value in (interval.low, interval.high))
     return f"{low}–{high}"

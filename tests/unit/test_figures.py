@@ -157,5 +157,5 @@ def test_every_measure_that_is_shown_is_explained():
 
 
 def test_limits_are_short():
-    assert limits(Interval(0.9, 0.84, 0.996, 5)) == ".84–1.00"
+    assert limits(Interval(0.9, 0.84, 0.996, 5)) == ".84–1.0"
     assert limits(Interval(0.9, math.nan, math.nan, 1)) == ""
