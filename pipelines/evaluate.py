@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from rich.progress import track
 
 from backbeat.dataset import FeatureStore, read_labels
-from backbeat.evaluation import EvaluationSettings, examples_from_features, load, score
-from backbeat.results import check_features, corpus_facts, write_results
+from backbeat.evaluation.results import check_features, corpus_facts, write_results
+from backbeat.evaluation.scoring import EvaluationSettings, examples_from_features, load, score
 from backbeat.tracking import Tracking, tracked_run
 from pipelines.settings import places, read, stage
 

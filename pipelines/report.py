@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from backbeat.dataset import TASKS
 from backbeat.errors import CorpusError
-from backbeat.report import write_report
-from backbeat.results import SUMMARY
+from backbeat.evaluation.report import write_report
+from backbeat.evaluation.results import SUMMARY
 from pipelines.settings import stage
 
 

@@ -17,9 +17,9 @@ from rich.progress import track
 
 from backbeat.dataset import TASKS
 from backbeat.errors import BackbeatError, ConfigError
-from backbeat.evaluation import EvaluationSettings
-from backbeat.results import SUMMARY, read_results
-from backbeat.tables import Row, print_scores, score_table
+from backbeat.evaluation.results import SUMMARY, read_results
+from backbeat.evaluation.scoring import EvaluationSettings
+from backbeat.evaluation.tables import Row, print_scores, score_table
 from pipelines.settings import CONF
 
 _NEXT = (
@@ -58,8 +58,8 @@ def _print(console: Console, real: Path | None, models: Path, reports: Path) -> 
         row = Row("+".join(found.corpora), tracks, found.groups["all"])
         console.print(score_table(found.task, [row]), "")
     if real is not None:
-        from backbeat.benchmark import load_models, score_sets
         from backbeat.corpus.sources import evaluation_sets
+        from backbeat.evaluation.benchmark import load_models, score_sets
 
         console.rule(f"[bold]Real recordings in {real}", align="left")
         settings = _settings()

@@ -1,6 +1,6 @@
 """Stage `train`: one task, from labels and features to a model folder.
 
-Alone: `python -m pipelines.train task=onset`; a sweep: `python -m pipelines.train +sweep=beat --multirun`.
+Alone: `python -m pipelines.train task=onset`; a sweep: `python -m pipelines.train sweep=optimisation --multirun`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class SpectralStem(nn.Module):
     time_stride
         Frames merged into one, all by the first convolution.
     dropout
-        Share of the projection's inputs dropped in training.
+        Share of the vectors' entries dropped in training, each for the whole window.
     """
 
     def __init__(
@@ -53,14 +53,15 @@ class SpectralStem(nn.Module):
             layers += [conv, nn.BatchNorm2d(after), nn.ReLU()]
             before = after
         self.convolutions = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
         self.projection = nn.Conv1d(before * (mel_bands // 2 ** len(channels)), width, 1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Map (batch, frames, mel_bands) to (batch, width, ceil(frames / time_stride))."""
         bands = self.norm(log_mel.transpose(1, 2)).unsqueeze(1)
         maps = self.convolutions(bands).flatten(1, 2)
-        return F.relu(self.projection(self.dropout(maps)))
+        vectors: Tensor = self.dropout(F.relu(self.projection(maps)))
+        return vectors
 
 
 class TemporalBlock(nn.Module):
@@ -77,7 +78,8 @@ class TemporalBlock(nn.Module):
         self.near = nn.Conv1d(width, width, kernel, padding=half * dilation, dilation=dilation)
         self.far = nn.Conv1d(width, width, kernel, padding=2 * half * dilation, dilation=2 * dilation)
         self.norm = nn.BatchNorm1d(2 * width)
-        self.dropout = nn.Dropout(dropout)
+        # Whole channels, as they do: cheaper to draw, and a neighbour in time cannot give away what was dropped.
+        self.dropout = nn.Dropout1d(dropout)
         self.mix = nn.Conv1d(2 * width, width, 1)
 
     def forward(self, sequence: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ from backbeat.analysis import (
 )
 from backbeat.analysis.export import EVENT_COLUMNS, SUMMARY_COLUMNS, summary_row, write_events_csv, write_jams
 from backbeat.analysis.export import write_summary_csv as write_summary
+from backbeat.analysis.plots import clock, close_up_s, headline, plot_analysis, running_median
 from backbeat.audio import AudioLimits, encode
 from backbeat.errors import AnnotationError, AudioLimitError, AudioNotFoundError, ConfigError, ModelError
 from backbeat.features import FeatureParams, LogMel, log_mel
-from backbeat.plots import clock, close_up_s, headline, plot_analysis, running_median
 
 ORIGIN = ModelOrigin("backbeat-beat", "1.0", "run1", "corpus=md5:1")
 ANALYSIS = Analysis(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbeat.baseline import librosa_beats, librosa_onsets
 from backbeat.errors import ConfigError
+from backbeat.evaluation.baseline import librosa_beats, librosa_onsets
 
 
 def clicks(times_s, duration_s=12.0, rate_hz=44100):

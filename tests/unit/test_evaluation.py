@@ -12,15 +12,15 @@ import pytest
 import soundfile
 from listeners import FEATURES, STYLES, make_track, network_of, reading_model, spec_of, write_made
 
-from backbeat.benchmark import DrumsAsOnsets, load_models, only_drums_annotated, score_sets
 from backbeat.corpus.annotated import AnnotatedTrack
 from backbeat.dataset import FeatureStore, read_labels
 from backbeat.errors import ConfigError, CorpusError, ModelError
-from backbeat.evaluation import EvaluationSettings, examples_from_features, score, summary, to_metrics, worst
-from backbeat.gallery import shown_tracks
+from backbeat.evaluation.benchmark import DrumsAsOnsets, load_models, only_drums_annotated, score_sets
+from backbeat.evaluation.gallery import shown_tracks
+from backbeat.evaluation.results import check_features, corpus_facts, read_results, read_tracks, write_results
+from backbeat.evaluation.scoring import EvaluationSettings, examples_from_features, score, summary, to_metrics, worst
 from backbeat.model import save_model
 from backbeat.music import Beats, Onsets
-from backbeat.results import check_features, corpus_facts, read_results, read_tracks, write_results
 
 SETTINGS = EvaluationSettings(confidence=0.95, resamples=200, seed=7, pictures=2)
 

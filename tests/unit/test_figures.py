@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from listeners import make_track, reading_model
 
-from backbeat import figures, figures_tracks
 from backbeat.errors import ConfigError
-from backbeat.figures_tracks import Heard, compare, worst_stretch_s
+from backbeat.evaluation import figures, track_figures
+from backbeat.evaluation.measures import BY_STYLE, MEASURES, NARROW, limits
+from backbeat.evaluation.track_figures import Heard, compare, worst_stretch_s
 from backbeat.genre.score import expected_calibration_error, score_genres
 from backbeat.look import drawing
-from backbeat.measures import BY_STYLE, MEASURES, NARROW, limits
 from backbeat.statistics import Interval
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -96,7 +96,7 @@ def test_confusion_and_reliability_are_drawn(tmp_path):
 def drawn_marks(monkeypatch) -> list[tuple[float, int, int, int, int]]:
     """Record each lane that is drawn: base, true and found events, and how many of them have their match."""
     lanes = []
-    original = figures_tracks._lane
+    original = track_figures._lane
 
     def record(axes, base, heard, column, colour, marks, *rest):
         lanes.append(
@@ -104,7 +104,7 @@ def drawn_marks(monkeypatch) -> list[tuple[float, int, int, int, int]]:
         )
         original(axes, base, heard, column, colour, marks, *rest)
 
-    monkeypatch.setattr(figures_tracks, "_lane", record)
+    monkeypatch.setattr(track_figures, "_lane", record)
     return lanes
 
 
@@ -119,7 +119,7 @@ def heard(task: str, late_s: float = 0.0) -> tuple:
 def test_beats_are_marked_right_or_wrong(tmp_path, monkeypatch, late_s, hits):
     lanes = drawn_marks(monkeypatch)
     track, model, view = heard("beat", late_s)
-    figures_tracks.draw_beats(tmp_path / "a.png", view, track.beats, model.decode(view.activations))
+    track_figures.draw_beats(tmp_path / "a.png", view, track.beats, model.decode(view.activations))
     assert [(base, hit) for base, _, _, hit, _ in lanes] == [(1.0, hits), (0.0, 6 if hits else 0)]
     assert lanes[0][1:3] == (22, 22)
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
@@ -128,7 +128,7 @@ def test_beats_are_marked_right_or_wrong(tmp_path, monkeypatch, late_s, hits):
 def test_each_drum_that_sounds_has_a_lane(tmp_path, monkeypatch):
     lanes = drawn_marks(monkeypatch)
     track, model, view = heard("onset")
-    figures_tracks.draw_onsets(tmp_path / "a.png", view, track.onsets, *model.decode(view.activations))
+    track_figures.draw_onsets(tmp_path / "a.png", view, track.onsets, *model.decode(view.activations))
     # Kick at the bottom, then snare, closed hi-hat, and any onset on top: 22 strokes and 6 notes between them.
     assert sorted(lanes) == [(0.0, 11, 11, 11, 11), (1.0, 11, 11, 11, 11), (2.0, 22, 22, 22, 22), (3.0, 28, 28, 28, 28)]
 
@@ -149,7 +149,7 @@ def test_other_formats_are_refused(tmp_path):
 
 
 def test_every_measure_that_is_shown_is_explained():
-    from backbeat.evaluation import HEADLINES
+    from backbeat.evaluation.scoring import HEADLINES
 
     for names in (*HEADLINES.values(), *NARROW.values(), *BY_STYLE.values()):
         for name in names:

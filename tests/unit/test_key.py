@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backbeat.key import chroma_profile, estimate_key, key_correlations
+from backbeat.analysis.key import chroma_profile, estimate_key, key_correlations
 from backbeat.music.theory import MODES, TONICS
 
 RATE_HZ = 24000

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from backbeat.dataset import TASKS, FeatureStore, read_labels
 from backbeat.errors import CorpusError
-from backbeat.evaluation import EvaluationSettings, examples_from_features, score
-from backbeat.report import write_report
-from backbeat.results import corpus_facts, read_results, write_results
+from backbeat.evaluation.report import write_report
+from backbeat.evaluation.results import corpus_facts, read_results, write_results
+from backbeat.evaluation.scoring import EvaluationSettings, examples_from_features, score
+from backbeat.evaluation.tables import Row, score_table
 from backbeat.statistics import Interval
-from backbeat.tables import Row, score_table
 
 SETTINGS = EvaluationSettings(confidence=0.9, resamples=100, seed=7, pictures=1)
 VOID = {"meta", "img", "br"}

@@ -81,7 +81,7 @@ def weights(where: Places) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("task", ["beat", "onset", "genre"])
 def test_each_task_trains_to_a_model_that_loads(places: Callable[[str], Places], task: str) -> None:
-    from backbeat.evaluation import load
+    from backbeat.evaluation.scoring import load
 
     where = places("one")
     spec = train(settings(task), TRAINER, NO_TRACKING, where, {})

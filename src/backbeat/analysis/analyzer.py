@@ -28,10 +28,10 @@ from backbeat.analysis.result import (
 from backbeat.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from backbeat.analysis.key import KeyEstimate
     from backbeat.audio import AudioLimits
     from backbeat.beat.tracker import BeatTracker
     from backbeat.genre.classifier import GenreClassifier
-    from backbeat.key import KeyEstimate
     from backbeat.model import ModelSpec
     from backbeat.music import Beats, Onsets
     from backbeat.onset.detector import OnsetDetector
@@ -187,9 +187,9 @@ class Analyzer:
         warnings: tuple[str, ...],
     ) -> tuple[Analysis, Evidence]:
         """Analyse samples of shape (samples,) at the rate of the front end; the rest is what is known of the file."""
+        from backbeat.analysis.key import estimate_key
         from backbeat.beat.decode import estimate_tempo_bpm, estimate_time_signature
         from backbeat.features import log_mel
-        from backbeat.key import estimate_key
 
         rate_hz = self._front_end.params.sample_rate_hz
         duration_s = mono.size / rate_hz

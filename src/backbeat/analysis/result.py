@@ -51,7 +51,7 @@ class GenreGuess:
 
 @dataclass(frozen=True)
 class KeyGuess:
-    """A key and the probability that `backbeat.key` gives it."""
+    """A key and the probability that `backbeat.analysis.key` gives it."""
 
     tonic: str
     mode: str

@@ -62,7 +62,8 @@ class BeatDecoding:
     meters
         Beats a bar that are considered.
     meter_costs
-        Cost of beginning with each of `meters`: how much rarer it is (negative logarithm).
+        Cost of beginning with each of `meters`: how much rarer it is (negative logarithm). Bars of two cost more than
+        their rarity, because the third beat of four also sounds like a downbeat.
     meter_change_cost
         Cost of going to another meter at a barline; a bar with a beat more or less pays it twice.
     downbeat_threshold
@@ -86,7 +87,7 @@ class BeatDecoding:
     presence: float = 0.05
     gap_s: float = 4.0
     meters: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
-    meter_costs: tuple[float, ...] = (2.0, 1.0, 0.0, 4.0, 4.0, 4.0)
+    meter_costs: tuple[float, ...] = (6.0, 1.0, 0.0, 4.0, 4.0, 4.0)
     meter_change_cost: float = 8.0
     downbeat_threshold: float = 0.6
 

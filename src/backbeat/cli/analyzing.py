@@ -213,7 +213,7 @@ def _one(path: Path, name: str, analyzer: Analyzer, limits: AudioLimits, outputs
         outputs.rows.append(export.summary_row(analysis))
         export.write_events_csv(outputs.target(outputs.csv, name, ".csv"), analysis)
     if outputs.plot is not None:
-        from backbeat.plots import plot_analysis
+        from backbeat.analysis.plots import plot_analysis
 
         plot_analysis(outputs.target(outputs.plot, name, ".png"), analysis, evidence)
 

@@ -36,11 +36,11 @@ def evaluate(
 ) -> None:
     """Score models on annotated recordings, with confidence intervals."""
     from backbeat.analysis.analyzer import shipped_models
-    from backbeat.benchmark import load_models, score_sets
     from backbeat.corpus.sources import evaluation_sets
     from backbeat.dataset import TASKS
     from backbeat.errors import ConfigError
-    from backbeat.evaluation import EvaluationSettings
+    from backbeat.evaluation.benchmark import load_models, score_sets
+    from backbeat.evaluation.scoring import EvaluationSettings
 
     if tracks is not None and tracks.suffix.lower() != ".csv":
         raise ConfigError(f"--tracks {tracks}: a table is a .csv")
@@ -63,7 +63,7 @@ def evaluate(
         return
     from rich.console import Console
 
-    from backbeat.tables import print_scores
+    from backbeat.evaluation.tables import print_scores
 
     print_scores(Console(highlight=False), scored, confidence)
 

@@ -33,7 +33,7 @@ def probe(
 
 
 def _facts(info: AudioInfo) -> list[tuple[str, str]]:
-    from backbeat.plots import clock
+    from backbeat.analysis.plots import clock
 
     names = f" ({' '.join(info.channel_names)})" if info.channel_names else ""
     length = (

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from backbeat.plots import clock
+from backbeat.analysis.plots import clock
 
 if TYPE_CHECKING:
     from backbeat.analysis import Analysis

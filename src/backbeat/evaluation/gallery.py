@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backbeat import figures
 from backbeat.beat.tracker import BeatTracker
 from backbeat.errors import ConfigError
-from backbeat.evaluation import EvaluationSettings, Example, Model, genre_table, worst
-from backbeat.figures_tracks import Heard, draw_beats, draw_onsets
+from backbeat.evaluation import figures
+from backbeat.evaluation.measures import BY_STYLE, style_name
+from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, genre_table, worst
+from backbeat.evaluation.track_figures import Heard, draw_beats, draw_onsets
 from backbeat.genre.score import score_genres
-from backbeat.measures import BY_STYLE, style_name
 from backbeat.music import Beats, Onsets
 from backbeat.onset.detector import OnsetDetector
 from backbeat.statistics import Interval

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from backbeat.beat import score as beat_score
 from backbeat.dataset import TASKS
 from backbeat.errors import ConfigError, ModelError
-from backbeat.evaluation import HEADLINES, EvaluationSettings, Example, Model, examples_from_audio, load, score, summary
+from backbeat.evaluation.scoring import (
+    HEADLINES,
+    EvaluationSettings,
+    Example,
+    Model,
+    examples_from_audio,
+    load,
+    score,
+    summary,
+)
 from backbeat.model import SPEC
 from backbeat.music import NOTE, Beats, Onsets
 from backbeat.onset import score as onset_score
@@ -48,7 +57,7 @@ class SetScores:
     tracks, known
         Recordings annotated for the task, and how many of them could be scored (genres that the model knows).
     groups
-        As `backbeat.evaluation.summary` gives them.
+        As `scoring.summary` gives them.
     peer
         The whole set's scores of librosa; empty where it does not compete.
     note
@@ -194,7 +203,7 @@ def _peer_scores(
 ) -> dict[str, Interval]:
     """Score librosa on the same tracks, by the same measures."""
     from backbeat.audio import decode
-    from backbeat.baseline import RATE_HZ, librosa_beats, librosa_onsets
+    from backbeat.evaluation.baseline import RATE_HZ, librosa_beats, librosa_onsets
 
     paths = {track.id: track.audio_path for track in tracks}
     rows: list[dict[str, float]] = []

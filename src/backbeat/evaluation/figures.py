@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backbeat.errors import ConfigError
+from backbeat.evaluation.measures import MEASURES, style_name
 from backbeat.genre.score import CALIBRATION_BINS, GenreScore
 from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, WAVE, drawing, plain_axes, title
-from backbeat.measures import MEASURES, style_name
 from backbeat.statistics import Interval
 
 _COLOURS = (BEAT, DOWNBEAT, "#2e9e6b", "#e08e2b")
@@ -63,7 +63,7 @@ def scores_by_style(
     Parameters
     ----------
     groups
-        As `backbeat.evaluation.summary` gives them.
+        As `scoring.summary` gives them.
     measures
         Which to draw, at most four; styles are ordered by the first.
     confidence

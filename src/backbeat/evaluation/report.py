@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from backbeat.evaluation import PRINCIPAL
+from backbeat.evaluation.measures import BY_STYLE, MEASURES, NARROW, limits, style_name
+from backbeat.evaluation.results import Results, read_results, read_tracks
+from backbeat.evaluation.scoring import PRINCIPAL
+from backbeat.evaluation.tables import TITLES
 from backbeat.files import write_text
-from backbeat.measures import BY_STYLE, MEASURES, NARROW, limits, style_name
-from backbeat.results import Results, read_results, read_tracks
 from backbeat.statistics import Interval
-from backbeat.tables import TITLES
 
 _MIME = {".svg": "image/svg+xml", ".png": "image/png"}
 _SPLITS = ("train", "valid", "test")
@@ -70,7 +70,7 @@ def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) ->
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = resources.files("backbeat").joinpath("templates/report.html").read_text(encoding="utf-8")
+    source = resources.files("backbeat.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     views = [_task(*task) for task in tasks]
     shown = dict.fromkeys(name for results, _, _ in tasks for name in results.groups["all"])
     return environment.from_string(source).render(

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.beat import score as beat_score
+from backbeat.evaluation.measures import DRUM_LABELS
 from backbeat.look import BEAT, DOWNBEAT, DRUM_COLOURS, FAINT, INK, ONSET, SOFT, drawing, plain_axes, title
-from backbeat.measures import DRUM_LABELS
 from backbeat.music import DRUMS, Beats, Onsets
 from backbeat.onset import score as onset_score
 from backbeat.onset.decode import merged_times_s

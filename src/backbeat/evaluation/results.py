@@ -24,10 +24,10 @@ import pandas as pd
 
 from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.errors import CorpusError, ModelError
-from backbeat.evaluation import EvaluationSettings, Example, Model, summary, to_metrics
+from backbeat.evaluation.gallery import Picture, draw_gallery
+from backbeat.evaluation.measures import BY_STYLE
+from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, summary, to_metrics
 from backbeat.files import atomic_path, write_json, write_text
-from backbeat.gallery import Picture, draw_gallery
-from backbeat.measures import BY_STYLE
 from backbeat.model import ModelSpec
 from backbeat.statistics import Interval
 
@@ -168,7 +168,7 @@ def write_results(
     model
         What was scored.
     examples, table
-        The tracks and their scores, as `backbeat.evaluation.score` gives them.
+        The tracks and their scores, as `scoring.score` gives them.
     settings
         Of the intervals and pictures.
     corpora

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backbeat.measures import MEASURES, NARROW, limits
+from backbeat.evaluation.measures import MEASURES, NARROW, limits
 from backbeat.statistics import Interval
 
 if TYPE_CHECKING:
-    from backbeat.benchmark import SetScores
+    from backbeat.evaluation.benchmark import SetScores
 
 TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre"}
 
@@ -41,7 +41,7 @@ class Row:
 
 def rows_of(scored: Sequence[SetScores]) -> list[Row]:
     """Give the rows of one task's sets: the model's, and under it the peer's where it competes."""
-    from backbeat.benchmark import PEER
+    from backbeat.evaluation.benchmark import PEER
 
     rows = []
     for found in scored:
