@@ -1,1 +1,1 @@
-"""How good models are: scores with intervals on the pipeline's test splits and on any recordings; pictures; a report."""
+"""How good models are: scores with intervals, on test splits and on any recordings; pictures; a report."""
