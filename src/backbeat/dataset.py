@@ -3,9 +3,8 @@
 Layout, as the pipeline writes it::
 
     data/labels/audio/<corpus>.jsonl    what to make spectrograms of: id, path, sha256
-    data/labels/beat/<corpus>.jsonl     a line a track that has beats: id, split, genre, times_s, positions
-    data/labels/onset/<corpus>.jsonl    a line a track that has onsets: id, split, genre, times_s, classes, velocities
-    data/labels/genre/<corpus>.jsonl    a line a track that has a genre: id, split, genre
+    data/labels/<task>/<corpus>.jsonl   a line a track annotated for the task: id, split, genre, licence, and
+                                        for beat: times_s, positions; for onset: times_s, classes, velocities
     data/features/<corpus>/features.f16 float16, (frames of all tracks, mel_bands), without a header
     data/features/<corpus>/index.json   parameters, and first frame and length of each track
 
@@ -44,6 +43,7 @@ class LabelledTrack:
     id: str
     split: str
     genre: str
+    licence: str
     values: Mapping[str, Any]
 
     def beats(self) -> Beats:
@@ -68,7 +68,7 @@ def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
     lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *TASKS)}
     for track in corpus.tracks:
         lines["audio"].append({"id": track.id, "path": track.path, "sha256": track.sha256})
-        common = {"id": track.id, "split": track.split, "genre": track.genre}
+        common = {"id": track.id, "split": track.split, "genre": track.genre, "licence": track.licence}
         beats, onsets = corpus.beats(track), corpus.onsets(track)
         if beats is not None:
             positions = None if beats.positions is None else beats.positions.tolist()
@@ -110,7 +110,7 @@ def read_labels(folder: Path, task: str, corpora: Iterable[str] | None = None) -
     """
     names = sorted(corpora) if corpora is not None else sorted(path.stem for path in (folder / task).glob("*.jsonl"))
     tracks = [
-        LabelledTrack(name, line.pop("id"), line.pop("split"), line.pop("genre"), line)
+        LabelledTrack(name, line.pop("id"), line.pop("split"), line.pop("genre"), line.pop("licence"), line)
         for name in names
         for line in read_lines(folder / task / f"{name}.jsonl")
     ]

@@ -181,6 +181,7 @@ def train(
             run=run.run_id,
             data_hash=_join(hashes),
             commit=commit,
+            licence=_licences(tracks),
         )
         decoding, metrics = module.settle(spec, store, data.valid_tracks)
         spec = replace(spec, decoding=decoding, metrics={name: round(value, 6) for name, value in metrics.items()})
@@ -198,6 +199,12 @@ def _build(task: TaskSettings, tracks: Sequence[LabelledTrack], features: Featur
         return task_class(task.name)(task.network, task.loss, task.optimisation, tracks, features, seed)  # type: ignore[call-arg, arg-type]
     except TypeError as error:
         raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
+
+
+def _licences(tracks: Sequence[LabelledTrack]) -> str:
+    """Join the licences of the tracks that the weights were made from, each named once."""
+    named = {part for track in tracks if track.split != "test" for part in track.licence.split(" AND ") if part}
+    return " AND ".join(sorted(named))
 
 
 def _join(hashes: dict[str, str]) -> str:
@@ -315,6 +322,7 @@ Trained on {counts["train"]} tracks, chosen on {counts["valid"]}; {counts["test"
 {scores}
 
 - Data: `{spec.data_hash}`
+- Licences of the data: {spec.licence or "not stated"}
 - Commit: `{spec.commit or "none"}`
 - Run: `{spec.run or "not tracked"}`
 """

@@ -27,6 +27,7 @@ LOSS: dict[str, dict[str, Any]] = {
     "genre": {"smoothing": 0.1},
 }
 TRAINER = TrainerSettings(seed=3, accelerator="cpu", devices="1", precision="32-true", threads=1, progress=False)
+LICENCES = ("CC0-1.0", "CC-BY-4.0 AND MIT")
 NO_TRACKING = Tracking("", "test")
 
 
@@ -47,7 +48,7 @@ def places(tmp_path: Path) -> Callable[[str], Places]:
     for number in range(12):
         split = "train" if number < 8 else "valid" if number < 10 else "test"
         genre = ("low", "high")[number % 2]
-        tracks.append(Track(f"t{number:02d}", f"audio/t{number:02d}.wav", split, genre))
+        tracks.append(Track(f"t{number:02d}", f"audio/t{number:02d}.wav", split, genre, licence=LICENCES[number % 2]))
         times_s = np.arange(0.2, 7.9, 0.4 + 0.02 * number)
         spectrogram = 0.1 * rng.random((801, 16), dtype=np.float32)
         for time_s in times_s:
@@ -88,6 +89,7 @@ def test_each_task_trains_to_a_model_that_loads(places: Callable[[str], Places],
     assert load_spec(where.output, task) == spec
     assert spec.features == FEATURES
     assert spec.data_hash.startswith("tiny=sha256:")
+    assert spec.licence == "CC-BY-4.0 AND CC0-1.0 AND MIT"
     assert spec.metrics
     assert all(0 <= value <= 1 for value in spec.metrics.values())
     model = load(task, where.output)
