@@ -125,7 +125,7 @@ def test_a_beat_parameter_reruns_the_beat_model_only(built: tuple[Path, str]) ->
     path = folder / "conf/task/beat.yaml"
     before = path.read_text()
     try:
-        path.write_text(before.replace("learning_rate: 4.0e-3", "learning_rate: 3.0e-3"))
+        path.write_text(before.replace("learning_rate: 3.0e-3", "learning_rate: 2.0e-3"))
         assert path.read_text() != before
         assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "report"}
     finally:

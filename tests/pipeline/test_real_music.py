@@ -65,7 +65,7 @@ def test_every_recording_gives_an_analysis(recordings: list[Path]) -> None:
 
 
 def test_every_format_gives_the_same_music(recordings: list[Path], tmp_path: Path) -> None:
-    """The first twelve seconds of each recording, in each format: the tempo heard in FLAC is heard in the others too."""
+    """Twelve seconds of each recording in each format: the tempo heard in FLAC is heard in the others too."""
     from backbeat.audio import decode, encode
     from backbeat.errors import SilentAudioError
 

@@ -62,8 +62,10 @@ class BeatDecoding:
     meters
         Beats a bar that are considered.
     meter_costs
-        Cost of beginning with each of `meters`: how much rarer it is (negative logarithm). Bars of two cost more than
-        their rarity, because the third beat of four also sounds like a downbeat.
+        Cost of beginning with each of `meters`, or of going over to it: how much rarer it is (negative logarithm).
+    short_bar_cost
+        Cost of each bar of two beats. The third beat of four also sounds like a downbeat, so that two bars of two
+        gather evidence at both where one bar of four has it once.
     meter_change_cost
         Cost of going to another meter at a barline; a bar with a beat more or less pays it twice.
     downbeat_threshold
@@ -87,7 +89,8 @@ class BeatDecoding:
     presence: float = 0.05
     gap_s: float = 4.0
     meters: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
-    meter_costs: tuple[float, ...] = (6.0, 1.0, 0.0, 4.0, 4.0, 4.0)
+    meter_costs: tuple[float, ...] = (2.0, 1.0, 0.0, 4.0, 4.0, 4.0)
+    short_bar_cost: float = 1.0
     meter_change_cost: float = 8.0
     downbeat_threshold: float = 0.6
 
@@ -334,11 +337,13 @@ def _bar_positions(
     meters = np.repeat(params.meters, params.meters)
     positions = np.concatenate([np.arange(1, meter + 1) for meter in params.meters])
     costs = np.repeat(params.meter_costs, params.meters)
-    evidence = np.where(positions == 1, odds[:, None], 0.0)
+    bar_costs = np.where(meters == 2, params.short_bar_cost, 0.0)
+    # A downbeat that is heard where a meter has none counts against it, by half of what it would count for.
+    evidence = np.where(positions == 1, odds[:, None] - bar_costs, -0.5 * np.maximum(odds, 0.0)[:, None])
     same = meters[:, None] == meters[None, :]
     onward = same & (positions[None, :] == positions[:, None] + 1)
     barline = (positions[:, None] == meters[:, None]) & (positions[None, :] == 1)
-    moves = np.where(onward, 0.0, np.where(barline, np.where(same, 0.0, -params.meter_change_cost), -np.inf))
+    moves = np.where(onward, 0.0, np.where(barline, np.where(same, 0.0, -params.meter_change_cost - costs), -np.inf))
     # After a cut the bar may stand anywhere, but to go on counting is likeliest.
     anywhere = np.where(same, -0.5 * params.meter_change_cost, -1.5 * params.meter_change_cost)
     states = best_states(-costs, moves, np.maximum(moves, anywhere), broken, evidence)

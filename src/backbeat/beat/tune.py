@@ -15,7 +15,7 @@ from backbeat.errors import ConfigError
 from backbeat.music import Beats
 
 #: Shares of a track's level that tuning tries.
-GRID: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
+GRID: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 #: Scores nearer than this to the best are as good; of those the value nearest to the one given is taken.
 INDIFFERENCE = 0.002
 #: The decoder as it is without tuning.
