@@ -77,7 +77,8 @@ def _settings() -> EvaluationSettings:
 
 
 def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
-    return track(items, description=what, transient=True, console=Console(stderr=True))
+    console = Console(stderr=True)
+    return track(items, description=what, transient=True, console=console, disable=not console.is_terminal)
 
 
 if __name__ == "__main__":
