@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test lint format lock weights clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -36,7 +36,7 @@ demo: setup ## compose a corpus, train and score the three models, show what cam
 	python -m pipelines.summary $(if $(REAL),--real $(REAL))
 
 test: setup ## run the tests
-	pytest -n 2
+	pytest -n 2 --dist loadfile
 
 lint: setup ## check style and types
 	ruff check
@@ -50,6 +50,10 @@ format: setup ## put the code in shape
 lock: setup ## lock the versions that pyproject.toml allows
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --extra dev pyproject.toml --output-file requirements.lock
+
+weights: ## ship the models that the pipeline has trained (experiment: full) in the package
+	rm -rf src/backbeat/weights/beat src/backbeat/weights/onset src/backbeat/weights/genre
+	cp -r models/beat models/onset models/genre src/backbeat/weights/
 
 clean: ## remove what the pipeline made, but not the environment
 	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports
