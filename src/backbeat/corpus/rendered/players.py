@@ -42,9 +42,10 @@ def play(rng: np.random.Generator, plan: Plan, params: ComposeParams) -> tuple[K
 
     if plan.ensemble.drums:
         kit, percussion = _drums(rng, plan, drummer)
-        add("drums", "drums", pick(rng, style.kits), kit, rng.normal(0, 1.5), 0.0)
+        # General MIDI kits are recorded low; on records the drums lead.
+        add("drums", "drums", pick(rng, style.kits), kit, rng.normal(4, 2), 0.0)
         if percussion:
-            add("percussion", "drums", style.kits[0], percussion, rng.normal(-4, 2.5), rng.normal(0, 0.3))
+            add("percussion", "drums", style.kits[0], percussion, rng.normal(-2, 2.5), rng.normal(0, 0.3))
     if plan.ensemble.bass:
         events = _bass(rng, plan, harmony, drummer)
         if events:
