@@ -6,7 +6,7 @@ in parallel and goes on where it was interrupted.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +83,8 @@ class RenderedParams:
         Paths of .sf2/.sf3 files; empty for the one of `pretty_midi`. The first must have a General MIDI drum kit.
     kits
         Folders of drum samples (`samples.load_kit`).
+    kit_variety
+        How often drums are played on another kit than the one written for the style, 0..1 (`synthesise.Sources`).
     sources_licence
         Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
@@ -107,6 +109,7 @@ class RenderedParams:
     styles: tuple[str, ...] = ()
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
+    kit_variety: float = 1.0
     sources_licence: str = ""
     performances: str | None = None
     performance_share: float = 0.6
@@ -118,6 +121,8 @@ class RenderedParams:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 2 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
+        if not 0 <= self.kit_variety <= 1:
+            raise ConfigError(f"kit_variety must lie in 0..1, not {self.kit_variety!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +267,7 @@ def render_track(job: RenderJob, folder: Path) -> Track:
         ComposeParams(params.duration_s, job.style, performance_share=params.performance_share),
         _performances(params.performances, job.split),
     )
-    sources = sources_of(params.soundfonts, params.kits)
+    sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
     made = render_score(
         score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
     )

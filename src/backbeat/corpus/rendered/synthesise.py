@@ -199,10 +199,15 @@ def _kit_notes(font: Soundfont, program: int) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class Sources:
-    """What there is to play on: soundfonts (the first is the one to fall back on) and folders of sample kits."""
+    """What there is to play on: soundfonts (the first is the one to fall back on) and folders of sample kits.
+
+    `kit_variety` is how often drums are played on another kit than the one written for the style: 0 never, 1 as often as
+    makes drums of all kinds common.
+    """
 
     soundfonts: tuple[Path, ...]
     kits: tuple[Path, ...] = ()
+    kit_variety: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +313,8 @@ def _choose_kits(score: Score, part: Part, rng: np.random.Generator, sources: So
     machine = electronic or part.program in (24, 25)
 
     def draw() -> Kit:
+        if rng.random() >= sources.kit_variety and load_soundfont(sources.soundfonts[0]).has(_DRUM_BANK, part.program):
+            return _soundfont_kit(sources.soundfonts[0], part.program)
         weights = np.array([0.5, 0.15, 0.35] if machine else [0.12, 0.48, 0.4])
         weights[1] *= bool(sources.kits)
         kind = int(rng.choice(3, p=weights / weights.sum()))
@@ -323,10 +330,10 @@ def _choose_kits(score: Score, part: Part, rng: np.random.Generator, sources: So
         return _soundfont_kit(path, written if written is not None else programs[int(rng.integers(len(programs)))])
 
     first = draw()
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * sources.kit_variety:
         first = _assembled(first, draw())
     chains: list[list[Kit]] = [[first, last]]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * sources.kit_variety:
         chains.append([draw(), last])
     return chains
 
