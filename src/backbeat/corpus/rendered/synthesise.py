@@ -201,8 +201,8 @@ def _kit_notes(font: Soundfont, program: int) -> frozenset[int]:
 class Sources:
     """What there is to play on: soundfonts (the first is the one to fall back on) and folders of sample kits.
 
-    `kit_variety` is how often drums are played on another kit than the one written for the style: 0 never, 1 as often as
-    makes drums of all kinds common.
+    `kit_variety` is how often drums are played on another kit than the one written for the style: 0 never, 1 as often
+    as makes drums of all kinds common.
     """
 
     soundfonts: tuple[Path, ...]
