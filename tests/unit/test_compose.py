@@ -7,7 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from backbeat.corpus.rendered.compose import HIGHEST_BPM, LOWEST_BPM, STYLES, ComposeParams, compose
+from backbeat.corpus.rendered.compose import (
+    HEARABLE_SHARE,
+    HIGHEST_BPM,
+    LOWEST_BPM,
+    STYLES,
+    ComposeParams,
+    compose,
+    hearable_share,
+)
 from backbeat.corpus.rendered.grooves import GROOVES, VELOCITIES
 from backbeat.corpus.rendered.harmony import parse_chord, parse_progression, scale_pitches, voice
 from backbeat.corpus.rendered.meter import make_meter, steps_of
@@ -260,3 +268,12 @@ def test_steps_are_cut_and_continued_to_other_meters() -> None:
     assert steps_of("X.......X.......", make_meter("5/4")) == ((0.0, "X"), (2.0, "X"), (4.0, "X"))
     assert steps_of("x.....x.....", make_meter("6/8"), "6/8") == ((0.0, "x"), (1.0, "x"))
     assert make_meter("7/8", 1).pulses == (0.0, 3.0, 5.0)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_beat_of_every_piece_can_be_heard(style: str, scores: dict[str, list[Score]]) -> None:
+    for score in scores[style]:
+        played_s = score.onsets().times_s
+        near = [np.abs(played_s - beat_s).min() <= 0.05 for beat_s in score.beats.times_s]
+        assert hearable_share(score) == pytest.approx(np.mean(near))
+        assert np.mean(near) >= HEARABLE_SHARE

@@ -18,6 +18,12 @@ from backbeat.corpus.rendered.timing import audible_beats, start_of_audio, to_no
 
 __all__ = ["HIGHEST_BPM", "LOWEST_BPM", "STYLES", "ComposeParams", "compose"]
 
+#: Share of a piece's beats at which something must be played. Where less is, no listener could tell the beat: such a
+#: piece has a label that cannot be heard, and is composed anew.
+HEARABLE_SHARE = 0.65
+#: How far from the beat "at" is, seconds, and how often to try.
+_NEAR_S, _ATTEMPTS = 0.05, 8
+
 
 def compose(
     track_id: str,
@@ -40,10 +46,35 @@ def compose(
     Returns
     -------
     Score
-        Beats are those of the tempo map from the first that anything is played on; notes lie within the audio.
+        Beats are those of the tempo map from the first that anything is played on; notes lie within the audio. At
+        `HEARABLE_SHARE` of them something is played.
     """
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     rng = np.random.default_rng(sequence)
+    for _ in range(_ATTEMPTS):
+        score = _compose(track_id, _seed_name(sequence), rng, params, performances)
+        if hearable_share(score) >= HEARABLE_SHARE:
+            break
+    return score
+
+
+def hearable_share(score: Score) -> float:
+    """Return the share of the beats at which something is played; 0 without beats."""
+    beats_s, onsets_s = score.beats.times_s, score.onsets().times_s
+    if beats_s.size == 0 or onsets_s.size == 0:
+        return 0.0
+    after = np.clip(np.searchsorted(onsets_s, beats_s), 1, onsets_s.size - 1) if onsets_s.size > 1 else np.array([0])
+    near_s = np.minimum(np.abs(onsets_s[after] - beats_s), np.abs(onsets_s[np.maximum(after - 1, 0)] - beats_s))
+    return float(np.mean(near_s <= _NEAR_S))
+
+
+def _compose(
+    track_id: str,
+    seed_name: str,
+    rng: np.random.Generator,
+    params: ComposeParams,
+    performances: Sequence[Performance],
+) -> Score:
     plan = make_plan(rng, params, performances)
     key, playing = play(rng, plan, params)
     beats_end = plan.sections[-1].end_bar * plan.meter.beats
@@ -65,7 +96,7 @@ def compose(
             parts.append(Part(part.name, part.stem, part.program, notes, part.is_drums, part.level_db, part.pan))
     beats = audible_beats(plan, start_s, params.duration_s, earliest, end_beat)
     used = plan.performance is not None and any(part.name == "drums" for part in parts)
-    source = plan.performance.source if plan.performance is not None and used else _seed_name(sequence)
+    source = plan.performance.source if plan.performance is not None and used else seed_name
     return Score(
         id=track_id,
         style=plan.name,
