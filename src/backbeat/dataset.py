@@ -110,7 +110,7 @@ def read_labels(folder: Path, task: str, corpora: Iterable[str] | None = None) -
     """
     names = sorted(corpora) if corpora is not None else sorted(path.stem for path in (folder / task).glob("*.jsonl"))
     tracks = [
-        LabelledTrack(name, line.pop("id"), line.pop("split"), line.pop("genre"), line.pop("licence"), line)
+        LabelledTrack(name, line.pop("id"), line.pop("split"), line.pop("genre"), line.pop("licence", ""), line)
         for name in names
         for line in read_lines(folder / task / f"{name}.jsonl")
     ]
