@@ -184,6 +184,8 @@ def train(
             licence=_licences(tracks),
         )
         decoding, metrics = module.settle(spec, store, data.valid_tracks)
+        # As JSON gives it back, so that the specification in hand is the one on disk.
+        decoding = json.loads(json.dumps(decoding))
         spec = replace(spec, decoding=decoding, metrics={name: round(value, 6) for name, value in metrics.items()})
         run.metrics({f"valid_{name}": value for name, value in metrics.items()})
         run.model(module.exportable(), _example(data), "model")
