@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -48,9 +47,3 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of the bytes of `path`, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def environment_path(name: str, default: Path) -> Path:
-    """Return the path in the environment variable `name`, or `default` when it is unset or empty."""
-    value = os.environ.get(name)
-    return Path(value).expanduser() if value else default
