@@ -57,6 +57,8 @@ class TaskModule(pl.LightningModule):
     network: nn.Module
     #: Names of what the network's outputs stand for.
     classes: tuple[str, ...]
+    #: Which of the scores that `settle` gives says how good the model is: what a sweep maximises.
+    objective: str
 
     def __init__(self, optimisation: Optimisation, seed: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from backbeat.learning import Optimisation, TaskModule
 from backbeat.model import load_spec
 from backbeat.music import DRUMS, Beats, Onsets
 from backbeat.tracking import Tracking
-from backbeat.training import Places, TaskSettings, TrainerSettings, train
+from backbeat.training import Places, TaskSettings, TrainerSettings, task_class, train
 
 FEATURES = FeatureParams(mel_bands=16)
 NETWORK: dict[str, Any] = {"channels": [4, 4], "width": 8, "layers": 2, "kernel": 3}
@@ -92,6 +92,7 @@ def test_each_task_trains_to_a_model_that_loads(places: Callable[[str], Places],
     assert spec.licence == "CC-BY-4.0 AND CC0-1.0 AND MIT"
     assert spec.metrics
     assert all(0 <= value <= 1 for value in spec.metrics.values())
+    assert task_class(task).objective in spec.metrics, "a sweep would have nothing to maximise"
     model = load(task, where.output)
     assert model.spec == spec
     rows = where.curves.read_text().splitlines()

@@ -42,6 +42,7 @@ class BeatTask(TaskModule):
 
     network: BeatNetwork
     classes = ("beat", "downbeat")
+    objective = "beat_f"
 
     def __init__(
         self,

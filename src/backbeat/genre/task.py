@@ -52,6 +52,7 @@ class GenreTask(TaskModule):
     """One of the genres that the training split has."""
 
     network: GenreNetwork
+    objective = "accuracy"
 
     def __init__(
         self,

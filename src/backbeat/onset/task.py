@@ -46,6 +46,7 @@ class OnsetTask(TaskModule):
 
     network: OnsetNetwork
     classes = ("onset", *DRUMS)
+    objective = "mean_f"
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class OnsetTask(TaskModule):
     def settle(
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Choose each class's threshold on the validation tracks; give the decoder's parameters and each F-measure."""
+        """Choose each class's threshold on the validation tracks; give the decoder's parameters, each F and their mean."""
         detector = OnsetDetector(self.network, spec)
         outputs = [
             split_outputs(detector.activations(store.get(track.corpus, track.id).astype(np.float32)))
@@ -100,4 +101,6 @@ class OnsetTask(TaskModule):
         ]
         references = [track.onsets() for track in tracks]
         decoding, scores = tune_thresholds(references, outputs, detector.frame_rate_hz, OnsetDecoding(**spec.decoding))
+        if scores:
+            scores = {**scores, "mean_f": float(np.mean(list(scores.values())))}
         return asdict(decoding), scores
