@@ -1,6 +1,7 @@
 """Stage `train`: one task, from labels and features to a model folder.
 
-Alone: `python -m pipelines.train task=onset`; a sweep: `python -m pipelines.train task=onset sweep=optimisation --multirun`.
+Alone: `python -m pipelines.train task=onset`;
+a sweep: `python -m pipelines.train task=onset sweep=optimisation --multirun`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ any tracking server goes by its URI.
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import logging
 import os
@@ -168,6 +169,10 @@ class Run:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
+        # Exporting warns of weights whose channels lie innermost; the copy has them in the plain order.
+        network = copy.deepcopy(network)
+        for value in network.parameters():
+            value.data = value.data.contiguous()
         with torch.inference_mode():
             output = network(torch.from_numpy(example)).numpy()
         signature = ModelSignature(

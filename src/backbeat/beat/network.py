@@ -15,8 +15,8 @@ TIME_STRIDE = 2
 class BeatNetwork(nn.Module):
     """A temporal convolutional network for beats and downbeats.
 
-    A spectral stem that halves the frame rate, then dilated residual blocks whose view reaches well over ten seconds
-    to either side (Davies and Böck, EUSIPCO 2019; Böck and Davies, ISMIR 2020).
+    A spectral stem that halves the frame rate, then dilated residual blocks whose view reaches twenty seconds to
+    either side (Davies and Böck, EUSIPCO 2019; Böck and Davies, ISMIR 2020).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class BeatNetwork(nn.Module):
         mel_bands: int,
         channels: Sequence[int] = (12, 24, 32),
         width: int = 40,
-        layers: int = 9,
+        layers: int = 8,
         kernel: int = 5,
         dropout: float = 0.1,
     ) -> None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from backbeat.genre.network import GenreNetwork
 from backbeat.model import ModelSpec, load_spec, load_weights
 
+#: Windows that go through the network together.
+BATCH = 16
+
 
 @dataclass(frozen=True, eq=False)
 class GenreResult:
@@ -79,17 +82,16 @@ class GenreClassifier:
         rate_hz = self.spec.features.frame_rate_hz
         length, hop = round(self.decoding.window_s * rate_hz), round(self.decoding.hop_s * rate_hz)
         frames = log_mel.shape[0]
-        starts = range(0, max(1, frames - length + hop), hop)
+        # The last window ends with the track, so that each is as long as those of training.
+        starts = [max(0, min(start, frames - length)) for start in range(0, max(1, frames - length + hop), hop)]
         embeddings, logits = [], []
         with torch.inference_mode():
-            for start in starts:
-                # The last window ends with the track, so that each is as long as those of training.
-                first = max(0, min(start, frames - length))
-                window = torch.from_numpy(np.array(log_mel[first : first + length], dtype=np.float32))
-                embedding, scores = self.network(window[None])
-                embeddings.append(embedding[0].numpy())
-                logits.append(scores[0].numpy())
-        return np.mean(embeddings, axis=0), np.mean(logits, axis=0)
+            for first in range(0, len(starts), BATCH):
+                windows = np.stack([log_mel[start : start + length] for start in starts[first : first + BATCH]])
+                embedding, scores = self.network(torch.from_numpy(windows.astype(np.float32)))
+                embeddings.append(embedding.numpy())
+                logits.append(scores.numpy())
+        return np.concatenate(embeddings).mean(axis=0), np.concatenate(logits).mean(axis=0)
 
     def classify(self, log_mel: NDArray[np.floating]) -> GenreResult:
         """Map (frames, mel_bands) to label, probabilities and embedding."""

@@ -93,7 +93,7 @@ class OnsetTask(TaskModule):
     def settle(
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Choose each class's threshold on the validation tracks; give the decoder's parameters, each F and their mean."""
+        """Choose each class's threshold by validation; give the decoder's parameters, each F and their mean."""
         detector = OnsetDetector(self.network, spec)
         outputs = [
             split_outputs(detector.activations(store.get(track.corpus, track.id).astype(np.float32)))
