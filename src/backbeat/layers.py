@@ -7,6 +7,7 @@ trained on windows of seconds runs on whole tracks, and exports with a dynamic l
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,9 +91,60 @@ class TemporalBlock(nn.Module):
         return sequence + mixed
 
 
-def temporal_stack(width: int, kernel: int, layers: int, dropout: float) -> nn.Sequential:
-    """Stack `layers` temporal blocks, the dilation doubling from 1."""
-    return nn.Sequential(*(TemporalBlock(width, kernel, 2**layer, dropout) for layer in range(layers)))
+class SequenceNetwork(nn.Module):
+    """A spectral stem and dilated temporal blocks: what the networks of all tasks begin with.
+
+    Parameters
+    ----------
+    mel_bands
+        Bands of the spectrogram.
+    channels
+        Channels of the stem's convolutions.
+    width
+        Channels of the temporal blocks.
+    layers, kernel
+        Number of temporal blocks, whose dilation doubles each time from 1, and taps of their convolutions.
+    dropout
+        Share of channels dropped in training.
+    """
+
+    #: Frames of the spectrogram that become one frame of the sequence.
+    time_stride = 1
+
+    def __init__(
+        self,
+        mel_bands: int,
+        channels: Sequence[int] = (12, 24, 32),
+        width: int = 48,
+        layers: int = 6,
+        kernel: int = 3,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.stem = SpectralStem(mel_bands, channels, width, self.time_stride, dropout)
+        self.temporal = nn.Sequential(*(TemporalBlock(width, kernel, 2**layer, dropout) for layer in range(layers)))
+
+    def sequence(self, log_mel: Tensor) -> Tensor:
+        """Map (batch, frames, mel_bands) to (batch, width, ceil(frames / time_stride))."""
+        vectors: Tensor = self.temporal(self.stem(log_mel))
+        return vectors
+
+
+class EventNetwork(SequenceNetwork):
+    """A sequence network with a logit for each kind of event and each frame; parameters as there."""
+
+    #: Number of logits a frame.
+    outputs: int
+
+    def __init__(self, mel_bands: int, **sequence: Any) -> None:
+        super().__init__(mel_bands, **sequence)
+        self.head = nn.Conv1d(self.width, self.outputs, 1)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Map (batch, frames, mel_bands) to logits (batch, outputs, ceil(frames / time_stride))."""
+        logits: Tensor = self.head(self.sequence(log_mel))
+        return logits
 
 
 def run_network(

@@ -14,6 +14,7 @@ import platform
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,10 +180,9 @@ class Run:
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, example.shape[2]))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *output.shape[1:-1], -1))]),
         )
-        noise = logging.getLogger("torch.export")
-        level = noise.level
-        noise.setLevel(logging.ERROR)
-        try:
+        # Of export's internals, and that the environment has no pip: nothing that the reader could act on.
+        with _hushed("torch.export", "mlflow.utils.environment"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")
             mlflow.pytorch.log_model(
                 network,
                 name=name,
@@ -191,8 +191,19 @@ class Run:
                 serialization_format="pt2",
                 pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "numpy"],
             )
-        finally:
-            noise.setLevel(level)
+
+
+@contextmanager
+def _hushed(*names: str) -> Iterator[None]:
+    """Let loggers speak of errors only."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

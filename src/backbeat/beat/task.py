@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbeat.beat.network import TIME_STRIDE, BeatNetwork
+from backbeat.beat.network import BeatNetwork
 from backbeat.beat.score import score_track
 from backbeat.beat.tracker import BeatTracker
 from backbeat.beat.tune import tune_decoding
@@ -62,10 +62,10 @@ class BeatTask(TaskModule):
     ) -> dict[str, NDArray[np.float32]]:
         """Give "beats", shape (2, ceil(frames / 2)): 1 at beats and at downbeats; NaN where bars are not known."""
         beats = track.beats()
-        count = -(-frames // TIME_STRIDE)
+        count = -(-frames // BeatNetwork.time_stride)
         target = np.zeros((2, count), dtype=np.float32)
         for row, times_s in enumerate((beats.times_s, beats.downbeats_s)):
-            places = np.rint((times_s - start_s) * frame_rate_hz / TIME_STRIDE).astype(np.int64)
+            places = np.rint((times_s - start_s) * frame_rate_hz / BeatNetwork.time_stride).astype(np.int64)
             target[row, places[(places >= 0) & (places < count)]] = 1.0
         if beats.positions is None:
             target[1] = np.nan

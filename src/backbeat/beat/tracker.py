@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from backbeat.beat.decode import BeatDecoding, decode_beats
-from backbeat.beat.network import TIME_STRIDE, BeatNetwork
+from backbeat.beat.network import BeatNetwork
 from backbeat.layers import run_network
 from backbeat.model import ModelSpec, load_spec, load_weights
 from backbeat.music import Beats
@@ -30,7 +30,7 @@ class BeatTracker:
         self.network = network
         self.spec = spec
         self.decoding = BeatDecoding(**spec.decoding)
-        self.frame_rate_hz = spec.features.frame_rate_hz / TIME_STRIDE
+        self.frame_rate_hz = spec.features.frame_rate_hz / BeatNetwork.time_stride
 
     @classmethod
     def from_folder(cls, folder: Path) -> BeatTracker:
