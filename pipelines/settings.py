@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -57,6 +58,19 @@ def plain(section: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
+def completed(config: DictConfig) -> DictConfig:
+    """Return the configuration with what the experiment says of its kind of corpus and its task put in.
+
+    Files that are parameters of stages refer to nothing: `dvc exp run -S` reads and writes each on its own. So this is
+    done here and not by references. What a section has itself goes before what the experiment has.
+    """
+    config = copy.deepcopy(config)
+    OmegaConf.set_struct(config, False)
+    for section, name in (("corpus", config.corpus.kind), ("task", config.task.name)):
+        config[section] = OmegaConf.merge(config.experiment.get(name, {}), config[section])
+    return config
+
+
 def places(config: DictConfig) -> Places:
     """Return where a task's files lie."""
     paths, task = config.paths, config.task.name
@@ -75,7 +89,7 @@ def stage(function: Callable[[DictConfig], T]) -> Callable[[], None]:
 
     def guarded(config: DictConfig) -> T:
         try:
-            return function(config)
+            return function(completed(config))
         except BackbeatError as error:
             print(f"backbeat: error: {error}", file=sys.stderr, flush=True)
             # Past Hydra, which would print a traceback of its own.

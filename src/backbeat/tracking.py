@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from backbeat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
 
@@ -206,9 +209,18 @@ def _hushed(*names: str) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    """Return an experiment's id; it is made if there is none."""
+    found = client.get_experiment_by_name(name)
+    experiment_id: str = found.experiment_id if found else client.create_experiment(name)
+    return experiment_id
+
+
 @contextmanager
 def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: str = "") -> Iterator[Run]:
     """Open a run, or go on with the one of `run_id` if the store knows it; it ends as FAILED when the block raises.
+
+    Under `mlflow run`, which opens a run and names it in the environment, a new run is that one, in its experiment.
 
     Raises
     ------
@@ -229,18 +241,22 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
     with _store_lock(tracking.uri):
         try:
             mlflow.set_tracking_uri(tracking.uri)
-            mlflow.set_experiment(tracking.experiment)
             known = bool(run_id) and any(
                 run.info.run_id == run_id
                 for run in mlflow.search_runs(
                     filter_string=f"attributes.run_id = '{run_id}'", output_format="list", search_all_experiments=True
                 )
             )
+            # Not `set_experiment`, which would hold for the process and refuse runs of any other experiment.
+            opened = bool(os.environ.get("MLFLOW_RUN_ID"))
+            experiment_id = None if known or opened else _experiment_id(mlflow.MlflowClient(), tracking.experiment)
         except MlflowException as error:
             raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
     with (
         _terminate_as_exit(),
-        mlflow.start_run(run_id=run_id if known else None, run_name=None if known else name) as run,
+        mlflow.start_run(
+            run_id=run_id if known else None, experiment_id=experiment_id, run_name=None if known else name
+        ) as run,
     ):
         if not known:
             mlflow.set_tags({**tags, **({"model_run": run_id} if run_id else {})})

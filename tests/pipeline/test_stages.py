@@ -73,12 +73,9 @@ def params_declared(stage: str) -> set[str]:
     """Sections that a stage's params cover, from the files of conf/ that they name."""
     found = set()
     for entry in body(stage).get("params", []):
-        (name, keys), *_ = entry.items() if isinstance(entry, dict) else [(entry, None)]
-        part = Path(name).parts
+        part = Path(name := next(iter(entry))).parts
         assert part[0] == "conf", name
-        if part[1] == "config.yaml":
-            found |= set(keys)
-        elif part[1] != "experiment":
+        if part[1] != "experiment":
             found.add(part[1])
     return found
 
@@ -118,13 +115,15 @@ def test_dependencies_on_code_exist(stage: str) -> None:
 @pytest.mark.parametrize("task", PARAMS["tasks"])
 def test_every_experiment_composes_for_every_task(experiment: str, task: str) -> None:
     from backbeat.training import TaskSettings, TrainerSettings
-    from pipelines.settings import read
+    from pipelines.settings import completed, read
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", [f"task={task}", f"experiment={experiment}"])
+    config = completed(config)
     settings = read(TaskSettings, config.task)
     assert settings.name == task
     assert settings.optimisation.epochs >= 1
+    assert config.corpus.tracks >= 1
     assert read(TrainerSettings, config.trainer).seed >= 0
 
 
@@ -138,14 +137,43 @@ def leaves(values: Any, path: str = "") -> dict[str, Any]:
 
 
 def test_no_parameter_lives_in_two_places() -> None:
-    """What an experiment sets stands in no other file but as a reference to it."""
-    experiment = leaves(yaml.safe_load((ROOT / "conf/experiment/demo.yaml").read_text()))
-    for name in experiment:
-        part = name.partition(".")[0]
-        file = ROOT / "conf" / ("corpus/rendered.yaml" if part == "corpus" else f"task/{part}.yaml")
-        values = list(leaves(yaml.safe_load(file.read_text())).values())
-        assert values.count(f"${{experiment.{name}}}") == 1, name
+    """What an experiment sets stands in no other file, and every experiment sets the same."""
+    experiments = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "conf/experiment").iterdir()}
+    for part, settings in experiments["demo"].items():
+        file = ROOT / "conf" / ("task" if part in PARAMS["tasks"] else "corpus") / f"{part}.yaml"
+        assert not set(leaves(settings)) & set(leaves(yaml.safe_load(file.read_text()))), part
+        for name, other in experiments.items():
+            assert set(leaves(other[part])) == set(leaves(settings)), f"{name}: {part}"
     assert not set(PARAMS) & {"task", "trainer", "features", "tracking"}
+
+
+def files_of_parameters() -> list[Path]:
+    """Every file of conf/ that a stage names as parameters, for all kinds, tasks and experiments."""
+    names = {next(iter(entry)) for stage in STAGES for entry in body(stage).get("params", [])}
+    patterns = {re.sub(r"\$\{.*?\}", "*", name) for name in names}
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("path", files_of_parameters(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_parameter_is_set_by_dvc_and_nothing_else_changes(path: Path, tmp_path: Path) -> None:
+    """`dvc exp run -S FILE:name=value` reads and writes a file alone: it may refer to no other, nor leave gaps."""
+    from dvc.utils.hydra import apply_overrides
+
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text())
+    before = leaves(yaml.safe_load(path.read_text()))
+    name = next(name for name, value in before.items() if isinstance(value, float | int | str))
+    apply_overrides(str(copy), [f"{name}=7"])
+    assert leaves(yaml.safe_load(copy.read_text())) == {**before, name: 7}
+
+
+def test_what_the_command_line_says_goes_before_the_experiment() -> None:
+    from pipelines.settings import completed
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = completed(compose("config", ["task=genre", "+task.optimisation.epochs=3", "corpus=folder"]))
+    assert config.task.optimisation.epochs == 3
+    assert "tracks" not in config.corpus
 
 
 def test_a_typing_error_in_a_setting_is_refused_by_name() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,8 @@ class GenreTask(TaskModule):
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
     ) -> tuple[dict[str, Any], dict[str, float]]:
         """Fit the temperature on the validation tracks; give the decoder's parameters and the accuracy."""
+        # A track is heard in windows as long as those of training.
+        spec = replace(spec, decoding={"window_s": self.optimisation.window_s, **spec.decoding})
         classifier = GenreClassifier(self.network, spec)
         known = [track for track in tracks if track.genre in self._row]
         if not known:
