@@ -227,13 +227,7 @@ def worst(task: str, table: pd.DataFrame, count: int) -> Iterator[tuple[str, str
 
 
 def to_metrics(groups: dict[str, dict[str, Interval]]) -> dict[str, Any]:
-    """Give the whole set's measures as JSON: the value under the measure's name, limits beside it."""
-    metrics: dict[str, Any] = {}
-    for name, interval in groups["all"].items():
-        metrics[name] = round(interval.value, 6)
-        bounds = {"low": interval.low, "high": interval.high}
-        metrics[f"{name}_interval"] = {
-            side: None if value != value else round(value, 6) for side, value in bounds.items()
-        }
+    """Give the whole set's measures as JSON; without intervals (summary.json), as DVC makes a column of each number."""
+    metrics: dict[str, Any] = {name: round(interval.value, 6) for name, interval in groups["all"].items()}
     metrics["tracks"] = max(interval.count for interval in groups["all"].values())
     return metrics
