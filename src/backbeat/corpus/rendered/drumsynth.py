@@ -20,11 +20,12 @@ _Signal = NDArray[np.float64]
 _METAL = np.array([205.3, 304.4, 369.6, 522.7, 540.0, 800.0]) / 205.3
 
 
-def _time_s(length_s: float) -> _Signal:
+def time_axis_s(length_s: float) -> _Signal:
+    """Return the time of each sample of a sound, at least one."""
     return np.arange(max(int(length_s * SYNTHESIS_RATE_HZ), 1)) / SYNTHESIS_RATE_HZ
 
 
-def _filtered(signal: _Signal, low_hz: float | None, high_hz: float | None, order: int = 2) -> _Signal:
+def filtered(signal: _Signal, low_hz: float | None, high_hz: float | None, order: int = 2) -> _Signal:
     """Band-limit a signal with Butterworth filters (minimum phase: the attack stays where it is)."""
     from scipy.signal import butter, sosfilt
 
@@ -36,7 +37,7 @@ def _filtered(signal: _Signal, low_hz: float | None, high_hz: float | None, orde
     return np.asarray(signal)
 
 
-def _hit(signal: _Signal, level: float) -> Hit:
+def scaled_hit(signal: _Signal, level: float) -> Hit:
     """Scale to the peak `level`, fade the last 5 ms, measure the attack."""
     peak = float(np.abs(signal).max())
     scaled = signal * (level / peak) if peak > 0 else signal
@@ -47,7 +48,7 @@ def _hit(signal: _Signal, level: float) -> Hit:
 
 def _swept_sine(rng: np.random.Generator, base_hz: float, depth: float, sweep_s: float, decay_s: float) -> _Signal:
     """Return a sine that falls from `base_hz * (1 + depth)` to `base_hz`, dying away with `decay_s`."""
-    time_s = _time_s(min(6 * decay_s, 2.5))
+    time_s = time_axis_s(min(6 * decay_s, 2.5))
     phase = 2 * np.pi * base_hz * (time_s + depth * sweep_s * (1 - np.exp(-time_s / sweep_s)))
     return np.sin(phase + rng.uniform(0.2, 1.2)) * np.exp(-time_s / decay_s)
 
@@ -61,73 +62,73 @@ def kick(rng: np.random.Generator) -> Hit:
         body = np.tanh(drive * body) / np.tanh(drive)
     time_s = np.arange(body.size) / SYNTHESIS_RATE_HZ
     click = rng.standard_normal(body.size) * np.exp(-time_s / rng.uniform(0.0008, 0.004))
-    return _hit(body + rng.uniform(0.02, 0.6) * _filtered(click, 200, rng.uniform(2000, 12000)), 0.95)
+    return scaled_hit(body + rng.uniform(0.02, 0.6) * filtered(click, 200, rng.uniform(2000, 12000)), 0.95)
 
 
 def tom(rng: np.random.Generator, base_hz: float) -> Hit:
     """Draw a tom about `base_hz`."""
     body = _swept_sine(rng, base_hz, rng.uniform(0.15, 0.9), rng.uniform(0.02, 0.08), rng.uniform(0.08, 0.35))
     time_s = np.arange(body.size) / SYNTHESIS_RATE_HZ
-    noise = _filtered(rng.standard_normal(body.size), base_hz, rng.uniform(2000, 8000))
-    return _hit(body + rng.uniform(0.0, 0.25) * noise * np.exp(-time_s / rng.uniform(0.005, 0.05)), 0.8)
+    noise = filtered(rng.standard_normal(body.size), base_hz, rng.uniform(2000, 8000))
+    return scaled_hit(body + rng.uniform(0.0, 0.25) * noise * np.exp(-time_s / rng.uniform(0.005, 0.05)), 0.8)
 
 
 def snare(rng: np.random.Generator) -> Hit:
     """Draw a snare: two modes of the head and the rattle of the wires."""
     decay_s = float(np.exp(rng.uniform(np.log(0.035), np.log(0.25))))
-    time_s = _time_s(min(7 * decay_s, 1.2))
+    time_s = time_axis_s(min(7 * decay_s, 1.2))
     low_hz = rng.uniform(140, 260)
     bend = 1 + rng.uniform(0, 0.8) * np.exp(-time_s / 0.01)
     phase = 2 * np.pi * np.cumsum(low_hz * bend) / SYNTHESIS_RATE_HZ
     head_s = rng.uniform(0.02, 0.12)
     head = np.sin(phase + 0.5) + rng.uniform(0.2, 0.8) * np.sin(rng.uniform(1.5, 1.9) * phase + 0.5)
-    noise = _filtered(rng.standard_normal(time_s.size), rng.uniform(400, 2500), rng.uniform(6000, 18000))
+    noise = filtered(rng.standard_normal(time_s.size), rng.uniform(400, 2500), rng.uniform(6000, 18000))
     noise /= np.abs(noise).max()
-    return _hit(rng.uniform(0.1, 0.8) * head * np.exp(-time_s / head_s) + noise * np.exp(-time_s / decay_s), 0.85)
+    return scaled_hit(rng.uniform(0.1, 0.8) * head * np.exp(-time_s / head_s) + noise * np.exp(-time_s / decay_s), 0.85)
 
 
 def clap(rng: np.random.Generator) -> Hit:
     """Draw a clap: three or four bursts a hundredth of a second apart, the first as loud as the rest."""
     decay_s, gap_s = rng.uniform(0.04, 0.2), rng.uniform(0.006, 0.014)
-    time_s = _time_s(min(6 * decay_s + 0.05, 1.2))
+    time_s = time_axis_s(min(6 * decay_s + 0.05, 1.2))
     bursts = int(rng.integers(2, 5))
     envelope = np.exp(-time_s / decay_s) * rng.uniform(0.3, 0.8)
     for burst in range(bursts):
         since_s = time_s - burst * gap_s
         envelope = np.maximum(envelope, np.where(since_s >= 0, np.exp(-np.maximum(since_s, 0) / (gap_s * 0.4)), 0))
-    noise = _filtered(rng.standard_normal(time_s.size), rng.uniform(500, 1000), rng.uniform(2500, 9000))
-    return _hit(noise * envelope, 0.8)
+    noise = filtered(rng.standard_normal(time_s.size), rng.uniform(500, 1000), rng.uniform(2500, 9000))
+    return scaled_hit(noise * envelope, 0.8)
 
 
 def rim(rng: np.random.Generator) -> Hit:
     """Draw a side stick: two short high modes."""
-    time_s = _time_s(0.12)
+    time_s = time_axis_s(0.12)
     high_hz = rng.uniform(1200, 2600)
     tone = np.sin(2 * np.pi * high_hz * time_s + 0.7) + np.sin(
         2 * np.pi * high_hz * rng.uniform(0.25, 0.7) * time_s + 0.7
     )
-    return _hit(tone * np.exp(-time_s / rng.uniform(0.006, 0.025)), 0.6)
+    return scaled_hit(tone * np.exp(-time_s / rng.uniform(0.006, 0.025)), 0.6)
 
 
 def metal(rng: np.random.Generator, decay_s: float, low_hz: float, level: float, noisiness: float) -> Hit:
     """Draw a hi-hat or cymbal: squares in inharmonic ratios and noise above `low_hz`."""
-    time_s = _time_s(min(5 * decay_s, 2.5))
+    time_s = time_axis_s(min(5 * decay_s, 2.5))
     base_hz = rng.uniform(180, 420)
     ratios = _METAL * rng.uniform(0.97, 1.03, _METAL.size)
     squares = (
         np.sign(np.sin(2 * np.pi * base_hz * ratios[:, None] * time_s + rng.uniform(0, 6, (6, 1)))).sum(axis=0) / 6
     )
     mixed = noisiness * rng.standard_normal(time_s.size) * 0.5 + (1 - noisiness) * squares
-    return _hit(_filtered(mixed, low_hz, rng.uniform(11000, 21000)) * np.exp(-time_s / decay_s), level)
+    return scaled_hit(filtered(mixed, low_hz, rng.uniform(11000, 21000)) * np.exp(-time_s / decay_s), level)
 
 
 def block(rng: np.random.Generator, base_hz: float, decay_s: float) -> Hit:
     """Draw a struck block, bell or hand drum about `base_hz`."""
-    time_s = _time_s(min(6 * decay_s, 1.0))
+    time_s = time_axis_s(min(6 * decay_s, 1.0))
     partials = np.array([1.0, rng.uniform(1.4, 1.6), rng.uniform(2.2, 2.9)])
     weights = np.array([1.0, rng.uniform(0.3, 0.9), rng.uniform(0.05, 0.4)])
     tone = weights @ np.sin(2 * np.pi * base_hz * partials[:, None] * time_s + 0.6)
-    return _hit(tone * np.exp(-time_s / decay_s), 0.6)
+    return scaled_hit(tone * np.exp(-time_s / decay_s), 0.6)
 
 
 def synthesised_kit(rng: np.random.Generator) -> SampledKit:

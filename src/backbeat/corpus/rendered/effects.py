@@ -27,6 +27,8 @@ class EffectsParams:
     ----------
     strength
         0 leaves everything as it was synthesised (but for level); 1 is meant for training.
+    drums
+        How far each drum of a kit is toned by itself, and how often the kit has a room of its own, 0..1.
     reverb, dynamics, noise, distractors, band_limit, codec
         Probabilities at full strength that a track gets them.
     codec_bitrates_bps
@@ -39,6 +41,7 @@ class EffectsParams:
     """
 
     strength: float = 1.0
+    drums: float = 0.0
     reverb: float = 0.75
     dynamics: float = 0.7
     noise: float = 0.35
@@ -48,7 +51,7 @@ class EffectsParams:
     codec_bitrates_bps: tuple[int, int] = (48_000, 192_000)
 
     def __post_init__(self) -> None:
-        for name in ("strength", "reverb", "dynamics", "noise", "distractors", "band_limit", "codec"):
+        for name in ("strength", "drums", "reverb", "dynamics", "noise", "distractors", "band_limit", "codec"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"effects.{name} must lie in 0..1, not {getattr(self, name)!r}")
         low, high = self.codec_bitrates_bps

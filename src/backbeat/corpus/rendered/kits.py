@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -137,7 +137,8 @@ class DrumSetup:
     """How a kit is tuned and set in a mix: for each drum class (and "note") its semitones, dB, decay and place.
 
     `decay_s` is the time constant of an extra exponential fade, infinite for none; `curve` the exponent of velocity;
-    `softening` how far soft strokes lose their highs, 0..1.
+    `softening` how far soft strokes lose their highs, 0..1; `tone` an equaliser, second-order sections of shape
+    (sections, 6), for each drum that has one.
     """
 
     semitones: Mapping[str, float]
@@ -146,6 +147,7 @@ class DrumSetup:
     pan: Mapping[str, float]
     curve: float = 1.5
     softening: float = 0.0
+    tone: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def plain(cls) -> DrumSetup:
@@ -183,6 +185,15 @@ def _retuned(hit: Hit, semitones: float, decay_s: float) -> Hit:
         length = attack + int(6.9 * decay_s * SYNTHESIS_RATE_HZ)
         samples = (samples * fade).astype(np.float32)[:length]
     return Hit(samples, attack)
+
+
+def _toned(hit: Hit, sections: NDArray[np.float32] | None) -> Hit:
+    """Return the hit through an equaliser; minimum phase, so its attack stays where it is."""
+    if sections is None:
+        return hit
+    from scipy.signal import sosfilt
+
+    return Hit(np.asarray(sosfilt(sections, hit.samples), dtype=np.float32), hit.attack)
 
 
 def _softened(hit: Hit, amount: float) -> Hit:
@@ -248,6 +259,7 @@ def strike(
         key = (id(chosen), note.pitch, soft)
         if key not in made:
             hit = _retuned(chosen, setup.semitones.get(name, 0.0), setup.decay_s.get(name, np.inf))
+            hit = _toned(hit, setup.tone.get(name))
             made[key] = _softened(hit, setup.softening) if soft else hit
         hit = made[key]
         start = moment - hit.attack

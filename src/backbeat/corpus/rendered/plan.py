@@ -47,6 +47,8 @@ class ComposeParams:
         Chance that the piece is cut from the middle, so that it starts anywhere in a bar.
     drumless_share
         Chance that drums are left out, whatever the style.
+    drums_alone_share
+        Chance that, where there are drums, nothing else plays.
     ending_share
         Chance that the piece ends before the audio does.
     unusual_share
@@ -64,13 +66,21 @@ class ComposeParams:
     performance_share: float = 0.6
     excerpt_share: float = 0.5
     drumless_share: float = 0.07
+    drums_alone_share: float = 0.0
     ending_share: float = 0.06
     unusual_share: float = 0.05
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.duration_s) and self.duration_s >= 2):
             raise ConfigError(f"a piece of {self.duration_s:g} s is too short; at least 2 s are needed")
-        for name in ("performance_share", "excerpt_share", "drumless_share", "ending_share", "unusual_share"):
+        for name in (
+            "performance_share",
+            "excerpt_share",
+            "drumless_share",
+            "drums_alone_share",
+            "ending_share",
+            "unusual_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not at {getattr(self, name):g}")
         unknown = sorted({*self.style_weights, *([self.style] if self.style else [])} - set(STYLES))
@@ -114,6 +124,8 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
     meter = make_meter(weighted(rng, style.meters), int(rng.integers(0, 2)))
     bpm = _tempo(rng, style, meter)
     ensemble = make_ensemble(rng, style, drumless=rng.random() < params.drumless_share)
+    if ensemble.drums and rng.spawn(1)[0].random() < params.drums_alone_share:
+        ensemble = replace(ensemble, bass=False, chords=False, pad=False, melody=False)
     bass_mode, chord_mode = weighted(rng, style.bass), weighted(rng, style.chords)
     chords = ensemble.chords and chord_mode != "none"
     bass = ensemble.bass and bass_mode != "none"

@@ -85,6 +85,10 @@ class RenderedParams:
         Folders of drum samples (`samples.load_kit`).
     kit_variety
         How often drums are played on another kit than the one written for the style, 0..1 (`synthesise.Sources`).
+    modelled_share
+        How often drums that are played on another kit, and not on a machine, are modelled (`acoustic`), 0..1.
+    drums_alone_share
+        Chance that drums play alone where there are drums, 0..1.
     sources_licence
         Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
@@ -110,6 +114,8 @@ class RenderedParams:
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
     kit_variety: float = 1.0
+    modelled_share: float = 0.0
+    drums_alone_share: float = 0.0
     sources_licence: str = ""
     performances: str | None = None
     performance_share: float = 0.6
@@ -121,8 +127,9 @@ class RenderedParams:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 2 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
-        if not 0 <= self.kit_variety <= 1:
-            raise ConfigError(f"kit_variety must lie in 0..1, not {self.kit_variety!r}")
+        for name in ("kit_variety", "modelled_share", "drums_alone_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0..1, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +158,8 @@ def render_score(
     from backbeat.corpus.rendered.mixing import master, mix
 
     playing, mixing, mastering = (np.random.default_rng(child) for child in seeds.spawn(3))
-    stems = synthesise(score, playing, sources, channels=channels)
+    drum_tone = effects.drums * effects.strength
+    stems = synthesise(score, playing, sources, channels=channels, drum_tone=drum_tone)
     kicks_s = stems.onsets.of("kick").times_s.tolist()
     mixture, kept = mix(
         stems.samples, kicks_s, mixing, effects, pumping=score.style in PUMPING_STYLES, keep_stems=keep_stems
@@ -264,10 +272,16 @@ def render_track(job: RenderJob, folder: Path) -> Track:
     score = compose(
         job.id,
         composing,
-        ComposeParams(params.duration_s, job.style, performance_share=params.performance_share),
+        ComposeParams(
+            params.duration_s,
+            job.style,
+            performance_share=params.performance_share,
+            drums_alone_share=params.drums_alone_share,
+        ),
         _performances(params.performances, job.split),
     )
     sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
+    sources = replace(sources, modelled_share=params.modelled_share)
     made = render_score(
         score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
     )

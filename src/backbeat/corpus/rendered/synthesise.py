@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from backbeat.corpus.rendered.acoustic import acoustic_kit
 from backbeat.corpus.rendered.drumsynth import synthesised_kit
+from backbeat.corpus.rendered.effects import random_tone
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, DrumSetup, Hit, Kit, Layer, SampledKit, Samples, strike
 from backbeat.corpus.rendered.samples import load_kit
 from backbeat.corpus.rendered.score import STEMS, Note, Part, Score
 from backbeat.errors import CorpusError
-from backbeat.music import GENERAL_MIDI_DRUMS, Onsets
+from backbeat.music import DRUMS, GENERAL_MIDI_DRUMS, Onsets
 
 LEAD_LIMIT_S = 0.03
 SWELL_S = 0.08
@@ -202,12 +204,14 @@ class Sources:
     """What there is to play on: soundfonts (the first is the one to fall back on) and folders of sample kits.
 
     `kit_variety` is how often drums are played on another kit than the one written for the style: 0 never, 1 as often
-    as makes drums of all kinds common.
+    as makes drums of all kinds common. `modelled_share` is how often a kit that is drawn, and no machine, is one of
+    `acoustic.acoustic_kit`.
     """
 
     soundfonts: tuple[Path, ...]
     kits: tuple[Path, ...] = ()
     kit_variety: float = 1.0
+    modelled_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +230,10 @@ class Stems:
     onsets: Onsets
 
 
-def synthesise(score: Score, rng: np.random.Generator, sources: Sources, *, channels: int = 1) -> Stems:
-    """Play a score.
+def synthesise(
+    score: Score, rng: np.random.Generator, sources: Sources, *, channels: int = 1, drum_tone: float = 0.0
+) -> Stems:
+    """Play a score, each drum of its kit toned by itself as far as `drum_tone`, 0..1, says.
 
     Raises
     ------
@@ -239,6 +245,9 @@ def synthesise(score: Score, rng: np.random.Generator, sources: Sources, *, chan
     tuning_semitones = _concert_pitch(rng)
     kits: list[list[Kit]] | None = None
     setup = DrumSetup.random(rng)
+    if drum_tone > 0:
+        toning = rng.spawn(1)[0]
+        setup = replace(setup, tone={name: np.stack(random_tone(toning, 1.3 * drum_tone)) for name in DRUMS})
     heard: list[Part] = []
     for part in score.parts:
         if part.is_drums:
@@ -312,9 +321,13 @@ def _choose_kits(score: Score, part: Part, rng: np.random.Generator, sources: So
     electronic = score.style.lower().replace("-", "").replace("_", "").replace(" ", "") in ELECTRONIC_STYLES
     machine = electronic or part.program in (24, 25)
 
+    modelling = rng.spawn(1)[0]
+
     def draw() -> Kit:
         if rng.random() >= sources.kit_variety and load_soundfont(sources.soundfonts[0]).has(_DRUM_BANK, part.program):
             return _soundfont_kit(sources.soundfonts[0], part.program)
+        if not machine and modelling.random() < sources.modelled_share:
+            return acoustic_kit(modelling)
         weights = np.array([0.5, 0.15, 0.35] if machine else [0.12, 0.48, 0.4])
         weights[1] *= bool(sources.kits)
         kind = int(rng.choice(3, p=weights / weights.sum()))
