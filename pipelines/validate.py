@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     root = Path(paths.corpora) / name
     report = validate_folder(root)
     for problem in report.problems:
-        print(problem, file=sys.stderr)
+        print(f"{problem.level}: {problem}", file=sys.stderr)
     page = Path(paths.reports) / "validation" / f"{name}.html"
     write_text(page, report_html(report))
     if not report.ok:

@@ -277,3 +277,11 @@ def test_the_beat_of_every_piece_can_be_heard(style: str, scores: dict[str, list
         near = [np.abs(played_s - beat_s).min() <= 0.05 for beat_s in score.beats.times_s]
         assert hearable_share(score) == pytest.approx(np.mean(near))
         assert np.mean(near) >= HEARABLE_SHARE
+
+
+def test_drums_play_alone_where_that_is_asked_for() -> None:
+    scores = pieces("rock", 10, drums_alone_share=1.0, drumless_share=0.0)
+    with_drums = [score for score in scores if any(part.stem == "drums" for part in score.parts)]
+    assert len(with_drums) >= 8
+    for score in with_drums:
+        assert not {part.name for part in score.parts} & {"bass", "chords", "pad", "melody"}

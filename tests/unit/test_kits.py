@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from backbeat.corpus.rendered.acoustic import acoustic_kit
 from backbeat.corpus.rendered.drumsynth import synthesised_kit
+from backbeat.corpus.rendered.effects import biquad
 from backbeat.corpus.rendered.kits import (
     SYNTHESIS_RATE_HZ,
     DrumSetup,
@@ -136,10 +140,13 @@ def test_pan_places_drums_with_equal_power() -> None:
     assert out[0, 0] ** 2 + out[1, 0] ** 2 == pytest.approx(1)
 
 
-def test_every_synthesised_drum_starts_on_its_label() -> None:
-    for seed in range(8):
-        kit = synthesised_kit(rng(seed))
-        assert set(GENERAL_MIDI_DRUMS) - {37} <= set(kit.notes())
+@pytest.mark.parametrize(("make", "kits"), [(synthesised_kit, 8), (acoustic_kit, 3)])
+def test_every_drum_from_nothing_starts_on_its_label(
+    make: Callable[[np.random.Generator], SampledKit], kits: int
+) -> None:
+    for seed in range(kits):
+        kit = make(rng(seed))
+        assert set(GENERAL_MIDI_DRUMS) - {37, 39} <= set(kit.notes())
         for note in kit.notes():
             for hit in kit.alternatives(note, 100):
                 assert hit.attack <= 22, (seed, note, hit.attack)  # half a millisecond
@@ -151,13 +158,42 @@ def test_every_synthesised_drum_starts_on_its_label() -> None:
                 assert np.array_equal(placed, hit.samples[:length])
 
 
-def test_synthesised_kits_differ_by_seed_only() -> None:
+@pytest.mark.parametrize("make", [synthesised_kit, acoustic_kit])
+def test_kits_from_nothing_differ_by_seed_only(make: Callable[[np.random.Generator], SampledKit]) -> None:
     def sound(seed: int) -> bytes:
-        kit = synthesised_kit(rng(seed))
+        kit = make(rng(seed))
         return b"".join(kit.alternatives(note, 100)[0].samples.tobytes() for note in sorted(kit.notes()))
 
     assert sound(3) == sound(3)
     assert sound(3) != sound(4)
+
+
+def centre_hz(samples: np.ndarray) -> float:
+    power = np.square(np.abs(np.fft.rfft(samples)))
+    return float((power * np.fft.rfftfreq(samples.size, 1 / SYNTHESIS_RATE_HZ)).sum() / power.sum())
+
+
+def test_an_acoustic_drum_depends_on_no_other_and_is_brighter_when_struck_harder() -> None:
+    first, second = acoustic_kit(rng(5)), acoustic_kit(rng(5))
+    second.alternatives(49, 100)
+    # A snare's wires answer soft strokes as well, so it is no darker then.
+    for note in (36, 42, 48):
+        soft, hard = first.alternatives(note, 30)[0], first.alternatives(note, 120)[0]
+        assert np.array_equal(hard.samples, second.alternatives(note, 120)[0].samples)
+        assert centre_hz(hard.samples) > centre_hz(soft.samples), note
+    centres = [centre_hz(first.alternatives(note, 120)[0].samples) for note in (36, 43, 38, 42)]
+    assert centres == sorted(centres)
+
+
+def test_a_tone_changes_its_drum_and_no_other_and_keeps_the_attack() -> None:
+    notes = [Note(0.1, 0.1, 36, 127), Note(0.5, 0.1, 38, 127)]
+    kit = SampledKit("x", {note: (Layer(127, (Hit(click(), 0),)),) for note in (36, 38)})
+    setup = replace(DrumSetup.plain(), tone={"snare": biquad("peak", 1000, 6)[None, :]})
+    plain = strike([kit], notes, 44100, rng())[0]
+    toned = strike([kit], notes, 44100, rng(), setup=setup)[0]
+    snare = round(0.5 * SYNTHESIS_RATE_HZ)
+    assert np.array_equal(plain[:snare], toned[:snare])
+    assert toned[snare] > plain[snare] == 1.0
 
 
 SFZ = """// a comment

@@ -319,3 +319,29 @@ def test_the_page_holds_every_problem_and_fetches_nothing(tmp_path: Path) -> Non
     assert "<script>" not in report_html(report)
     assert verdict(report) == "3 errors and 0 warnings: the pipeline stops here until the errors are mended."
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["errors"] == 3
+
+
+def test_a_folder_that_is_no_corpus_yet_is_judged_as_it_would_be_taken(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for number, name in enumerate(("jazz/a", "jazz/b", "jazz/c", "rock/d", "rock/e", "rock/f")):
+        path = tmp_path / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, rng.normal(0, 0.1, 4 * RATE_HZ), RATE_HZ)
+        path.with_suffix(".beats").write_text(GOOD_BEATS if number else GOOD_BEATS + "9.0\t1\n")
+    (tmp_path / "jazz/b.beats").write_text(GOOD_BEATS + "1.0\t1\n")
+    (tmp_path / "jazz/c.beats").write_text(GOOD_BEATS.replace("\t", ","))
+    (tmp_path / "rock/d.beats").write_text("soon\n")
+    (tmp_path / "rock/lost.onsets").write_text("1.0\n")
+    (tmp_path / "rock/f.wav").write_text("not audio")
+    before = sorted(tmp_path.rglob("*"))
+    report = validate_folder(tmp_path)
+    errors = {(one.path, one.line): one.message for one in report.errors}
+    assert set(errors) == {
+        (str(tmp_path / "jazz/a.beats"), 9),
+        (str(tmp_path / "jazz/b.beats"), 9),
+        (str(tmp_path / "rock/d.beats"), 1),
+        (str(tmp_path / "rock/lost.onsets"), None),
+        (str(tmp_path / "rock/f.wav"), None),
+    }
+    assert report.counts["tracks"] == 6
+    assert sorted(tmp_path.rglob("*")) == before

@@ -14,8 +14,13 @@ from backbeat.errors import ConfigError
 if TYPE_CHECKING:
     from backbeat.corpus.splits import Shares
 
-corpus_app = typer.Typer(no_args_is_help=True, help="Make and check corpora: audio with annotations.")
-import_app = typer.Typer(no_args_is_help=True, help="Make a corpus from what you have.")
+_EXAMPLE = "[bold]backbeat corpus import folder ~/music data/mine[/bold]"
+corpus_app = typer.Typer(
+    no_args_is_help=True,
+    help="Make and check corpora: audio with annotations.",
+    epilog=f"Examples: {_EXAMPLE}; [bold]backbeat corpus validate data/mine[/bold]",
+)
+import_app = typer.Typer(no_args_is_help=True, help="Make a corpus from what you have.", epilog=f"Example: {_EXAMPLE}")
 corpus_app.add_typer(import_app, name="import")
 
 _Target = Annotated[Path, typer.Argument(metavar="CORPUS", help="The corpus folder to make.")]
@@ -28,7 +33,7 @@ _Seed = Annotated[int, typer.Option(help="Of the division into splits.")]
     "[bold]backbeat corpus validate data/mine --html report.html[/bold]"
 )
 def validate(
-    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder with annotations.csv.")],
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="A corpus, or the folder it is to be made from.")],
     audio: Annotated[bool, typer.Option(help="Open and hash the audio too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,

@@ -26,7 +26,7 @@ from backbeat.corpus.contract import ANNOTATIONS, Corpus, Track, read_corpus, wr
 from backbeat.corpus.event_text import guess_kind, read_beat_text, read_onset_text
 from backbeat.corpus.jams_files import JamsContents, read_jams
 from backbeat.corpus.splits import Shares, assign_splits
-from backbeat.errors import ConfigError, CorpusError
+from backbeat.errors import AnnotationError, ConfigError, CorpusError
 from backbeat.files import atomic_path, sha256_file
 
 #: First folders that say what the files are, not their genre.
@@ -61,6 +61,22 @@ def scan_folder(source: Path, *, group_pattern: str = "", genre_folders: bool = 
         If the pattern is not a regular expression.
     """
     return _scan(source, group_pattern, genre_folders, exclude=None)
+
+
+def scan_with_errors(source: Path) -> tuple[list[AnnotatedTrack], list[AnnotationError]]:
+    """Read a folder as `scan_folder` does, but go on past annotations that cannot be true.
+
+    Returns
+    -------
+    Every track, without the annotations of those that have a wrong one; and what is wrong, naming file and line.
+
+    Raises
+    ------
+    CorpusError
+        If the folder is missing or holds no audio.
+    """
+    errors: list[AnnotationError] = []
+    return _scan(source, "", True, exclude=None, errors=errors), errors
 
 
 def import_folder(
@@ -109,7 +125,14 @@ def import_folder(
     return store(root, divided, copy=copy)
 
 
-def _scan(source: Path, group_pattern: str, genre_folders: bool, exclude: Path | None) -> list[AnnotatedTrack]:
+def _scan(
+    source: Path,
+    group_pattern: str,
+    genre_folders: bool,
+    exclude: Path | None,
+    errors: list[AnnotationError] | None = None,
+) -> list[AnnotatedTrack]:
+    """Scan a folder; wrong annotations are raised, or gathered in `errors` where that is given."""
     try:
         pattern = re.compile(group_pattern) if group_pattern else None
     except re.error as error:
@@ -124,7 +147,9 @@ def _scan(source: Path, group_pattern: str, genre_folders: bool, exclude: Path |
     for path in files:
         stem = _annotated_stem(path)
         if stem is not None and stem not in stems:
-            raise CorpusError(f"{path}: has no audio of the same name beside it")
+            if errors is None:
+                raise CorpusError(f"{path}: has no audio of the same name beside it")
+            errors.append(AnnotationError("has no audio of the same name beside it", path))
     if not audio:
         raise CorpusError(f"{source}: holds no audio (no file ends in {', '.join(sorted(AUDIO_SUFFIXES))})")
 
@@ -136,7 +161,14 @@ def _scan(source: Path, group_pattern: str, genre_folders: bool, exclude: Path |
         match = pattern.match(path.name) if pattern else None
         if match:
             group = match.group(1 if match.re.groups else 0) or group
-        tracks.append(_annotated(path, track_id, group, _genre_of(path, source) if genre_folders else ""))
+        genre = _genre_of(path, source) if genre_folders else ""
+        try:
+            tracks.append(_annotated(path, track_id, group, genre))
+        except AnnotationError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+            tracks.append(AnnotatedTrack(track_id, path, genre=genre, source=group))
     return tracks
 
 

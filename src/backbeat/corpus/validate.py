@@ -8,14 +8,15 @@ probably a mistake, or surprising enough to look at. `validate` judges the rows,
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backbeat.audio import probe
-from backbeat.corpus.contract import ANNOTATIONS, SPLITS, Corpus, Track, read_rows
+from backbeat.corpus.contract import ANNOTATIONS, SPLITS, Corpus, Track, read_beats, read_onsets, read_rows
 from backbeat.corpus.problems import ERROR, WARNING, Level, Problem
+from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.corpus.validate_events import check_beats, check_onsets, check_row_against_beats
 from backbeat.errors import AnnotationError, AudioError, CorpusError
 from backbeat.files import sha256_file
@@ -78,11 +79,15 @@ class ValidationReport:
 def validate_folder(root: Path, *, check_audio: bool = True) -> ValidationReport:
     """Validate the corpus at `root`, impossible rows of its annotations.csv included.
 
+    A folder without annotations.csv is looked at as `folder.import_folder` would take it, and left as it is.
+
     Raises
     ------
     CorpusError
-        If there is no annotations.csv, or it cannot be read at all.
+        If the folder is missing or holds no audio, or its annotations.csv cannot be read at all.
     """
+    if not (root / ANNOTATIONS).is_file():
+        return _validate_scan(root, check_audio)
     rows = read_rows(root / ANNOTATIONS)
     wrong = [
         Problem(ERROR, row.path or "", row.problem, line=line) for line, row in rows if isinstance(row, AnnotationError)
@@ -90,6 +95,39 @@ def validate_folder(root: Path, *, check_audio: bool = True) -> ValidationReport
     tracks = tuple(row for _, row in rows if isinstance(row, Track))
     lines = {row.id: line for line, row in rows if isinstance(row, Track)}
     return _validate(Corpus(root, tracks), lines, wrong, check_audio)
+
+
+def _validate_scan(source: Path, check_audio: bool) -> ValidationReport:
+    """Validate audio with annotations beside it, in the forms that `folder` reads."""
+    from backbeat.corpus.folder import scan_with_errors
+
+    found, errors = scan_with_errors(source)
+    splits = assign_splits([one.genre for one in found], [one.source or one.id for one in found], Shares(), 0)
+    tracks = tuple(
+        Track(
+            id=one.id,
+            path=one.audio_path.relative_to(source).as_posix(),
+            split=split,
+            genre=one.genre,
+            tempo_bpm=one.tempo_bpm,
+            time_signature=one.time_signature,
+            key=one.key,
+            source=one.source,
+        )
+        for one, split in zip(found, splits, strict=True)
+    )
+    corpus = Corpus(source, tracks)
+    # Judged already: what cannot be read at all, and what is written more freely than in a corpus.
+    judged = {error.path for error in errors if error.path is not None}
+    for track in tracks:
+        for path, reader in ((corpus.beats_path(track), read_beats), (corpus.onsets_path(track), read_onsets)):
+            try:
+                if path.is_file():
+                    reader(path)
+            except AnnotationError:
+                judged.add(path)
+    wrong = [Problem(ERROR, str(error.path), error.problem, line=error.line) for error in errors]
+    return _validate(corpus, {}, wrong, check_audio, judged)
 
 
 def validate(corpus: Corpus, *, check_audio: bool = True) -> ValidationReport:
@@ -114,8 +152,12 @@ def validate(corpus: Corpus, *, check_audio: bool = True) -> ValidationReport:
     return _validate(corpus, lines, [], check_audio)
 
 
-def _validate(corpus: Corpus, lines: dict[str, int], found: list[Problem], check_audio: bool) -> ValidationReport:
-    where = _Rows(str(corpus.root / ANNOTATIONS), lines)
+def _validate(
+    corpus: Corpus, lines: dict[str, int], found: list[Problem], check_audio: bool, judged: Collection[Path] = ()
+) -> ValidationReport:
+    """Gather what is wrong, beside what was `found`; event files that were `judged` are not looked at."""
+    annotations = corpus.root / ANNOTATIONS
+    where = _Rows(str(annotations if annotations.is_file() else corpus.root), lines)
     problems = [*found, *_check_paths(corpus.tracks, where), *_check_genres(corpus.tracks, where)]
     problems += [*_check_splits(corpus.tracks, where)]
     counts = _Counts()
@@ -123,9 +165,13 @@ def _validate(corpus: Corpus, lines: dict[str, int], found: list[Problem], check
     for track in corpus.tracks:
         duration_s, audio_problems = _check_audio(corpus, track, where, digests, check_audio)
         problems += audio_problems
-        beats, beat_problems = check_beats(corpus.beats_path(track), track.id, duration_s)
-        onsets, onset_problems = check_onsets(corpus.onsets_path(track), track.id, duration_s)
-        problems += [*beat_problems, *onset_problems]
+        beats = onsets = None
+        if corpus.beats_path(track) not in judged:
+            beats, beat_problems = check_beats(corpus.beats_path(track), track.id, duration_s)
+            problems += beat_problems
+        if corpus.onsets_path(track) not in judged:
+            onsets, onset_problems = check_onsets(corpus.onsets_path(track), track.id, duration_s)
+            problems += onset_problems
         if beats is not None:
             problems += check_row_against_beats(track, beats, where.path, where.line(track))
         counts.add(track, duration_s, beats, onsets)

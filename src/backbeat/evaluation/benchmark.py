@@ -172,7 +172,8 @@ def score_sets(
             if table.empty:
                 continue
             if len(table) < len(examples):
-                note = f"the model does not know the genre of {len(examples) - len(table)} other tracks"
+                others = len(examples) - len(table)
+                note = f"the model does not know the genre of {others} other track{'s' if others > 1 else ''}"
             competitor: dict[str, Interval] = {}
             if peer and task in PEER_MEASURES:
                 competitor = _peer_scores(task, examples, tracks, settings, shown)

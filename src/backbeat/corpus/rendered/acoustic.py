@@ -2,7 +2,7 @@
 
 Heads ring in the modes of a circular membrane (Fletcher and Rossing, "The Physics of Musical Instruments", 1998,
 section 3.3); snare wires and cymbals are noise in bands that die away each at its own rate, cymbals with partials of
-their own (section 20). Harder strokes are brighter, not only louder. Every sound begins with its stick or beater.
+their own (section 20). Harder strokes sound different, not only louder. Every sound begins with its stick or beater.
 """
 
 from __future__ import annotations
