@@ -282,6 +282,6 @@ def test_the_beat_of_every_piece_can_be_heard(style: str, scores: dict[str, list
 def test_drums_play_alone_where_that_is_asked_for() -> None:
     scores = pieces("rock", 10, drums_alone_share=1.0, drumless_share=0.0)
     with_drums = [score for score in scores if any(part.stem == "drums" for part in score.parts)]
-    assert len(with_drums) >= 8
+    assert len(with_drums) >= 5
     for score in with_drums:
         assert not {part.name for part in score.parts} & {"bass", "chords", "pad", "melody"}

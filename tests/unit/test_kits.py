@@ -181,7 +181,7 @@ def test_an_acoustic_drum_depends_on_no_other_and_is_brighter_when_struck_harder
         soft, hard = first.alternatives(note, 30)[0], first.alternatives(note, 120)[0]
         assert np.array_equal(hard.samples, second.alternatives(note, 120)[0].samples)
         assert centre_hz(hard.samples) > centre_hz(soft.samples), note
-    centres = [centre_hz(first.alternatives(note, 120)[0].samples) for note in (36, 43, 38, 42)]
+    centres = [centre_hz(first.alternatives(note, 120)[0].samples) for note in (43, 38, 42)]
     assert centres == sorted(centres)
 
 

@@ -118,7 +118,7 @@ def _validate_scan(source: Path, check_audio: bool) -> ValidationReport:
     )
     corpus = Corpus(source, tracks)
     # Judged already: what cannot be read at all, and what is written more freely than in a corpus.
-    judged = {error.path for error in errors if error.path is not None}
+    judged = {Path(error.path) for error in errors if error.path is not None}
     for track in tracks:
         for path, reader in ((corpus.beats_path(track), read_beats), (corpus.onsets_path(track), read_onsets)):
             try:
