@@ -27,7 +27,7 @@ from backbeat.errors import ConfigError, CorpusError
 from backbeat.features import FeatureParams
 from backbeat.files import write_text
 from backbeat.learning import Optimisation, TaskModule, WindowData
-from backbeat.model import ModelSpec, save_model
+from backbeat.model import ModelSpec, load_weights, save_model
 from backbeat.tracking import Run, Tracking, environment, git_commit, tracked_run
 
 
@@ -125,7 +125,12 @@ def data_hashes(places: Places, task: str) -> dict[str, str]:
 
 
 def train(
-    task: TaskSettings, trainer: TrainerSettings, tracking: Tracking, places: Places, recorded: dict[str, Any]
+    task: TaskSettings,
+    trainer: TrainerSettings,
+    tracking: Tracking,
+    places: Places,
+    recorded: dict[str, Any],
+    start: Path | None = None,
 ) -> ModelSpec:
     """Train one task and write its model folder.
 
@@ -136,6 +141,8 @@ def train(
     ----------
     recorded
         Parameters to record with the run: the whole configuration.
+    start
+        A model folder whose weights training begins with, of the same network; new weights when left out.
 
     Raises
     ------
@@ -143,6 +150,8 @@ def train(
         If labels or features are missing, or a split that training needs is empty.
     ConfigError
         If settings do not fit the task.
+    ModelError
+        If the weights to begin with do not fit the network.
     """
     # One thread count, one order of additions: the same seed gives the same weights.
     torch.set_num_threads(trainer.threads)
@@ -159,6 +168,9 @@ def train(
     store = FeatureStore(places.features)
     features = store.params({track.corpus for track in tracks})
     module = _build(task, tracks, features, trainer.seed)
+    if start is not None:
+        load_weights(start, module.network)
+        module.train()
     data = WindowData(module, store, tracks, task.augmentation, trainer.seed)
     hashes = data_hashes(places, task.name)
     commit = git_commit()
@@ -168,7 +180,7 @@ def train(
         run.text(environment(), "environment.txt")
         for name, value in hashes.items():
             run.corpus(name, value.partition(":")[2], "training")
-        history = _fit(module, data, task, trainer, places, hashes, run)
+        history = _fit(module, data, task, trainer, places, {**hashes, "start": str(start or "")}, run)
         module.eval()
         spec = ModelSpec(
             task=task.name,
@@ -181,7 +193,7 @@ def train(
             run=run.run_id,
             data_hash=_join(hashes),
             commit=commit,
-            licence=_licences(tracks),
+            licence=licences(tracks),
         )
         decoding, metrics = module.settle(spec, store, data.valid_tracks)
         # As JSON gives it back, so that the specification in hand is the one on disk.
@@ -203,7 +215,7 @@ def _build(task: TaskSettings, tracks: Sequence[LabelledTrack], features: Featur
         raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
 
 
-def _licences(tracks: Sequence[LabelledTrack]) -> str:
+def licences(tracks: Sequence[LabelledTrack]) -> str:
     """Join the licences of the tracks that the weights were made from, each named once."""
     named = {part for track in tracks if track.split != "test" for part in track.licence.split(" AND ") if part}
     return " AND ".join(sorted(named))
@@ -248,11 +260,11 @@ def _fit(
     task: TaskSettings,
     trainer: TrainerSettings,
     places: Places,
-    hashes: dict[str, str],
+    origin: dict[str, str],
     run: Run,
 ) -> list[dict[str, float]]:
     """Run the epochs, load the best weights into the module, and return each epoch's numbers."""
-    stamp = json.dumps([asdict(task), asdict(trainer), hashes, backbeat.__version__], sort_keys=True)
+    stamp = json.dumps([asdict(task), asdict(trainer), origin, backbeat.__version__], sort_keys=True)
     folder = places.checkpoints / hashlib.sha256(stamp.encode()).hexdigest()[:16]
     best = ModelCheckpoint(
         folder,

@@ -1,4 +1,4 @@
-"""The command line: `backbeat analyze`, `evaluate`, `probe`, `models` and `corpus`.
+"""The command line: `backbeat analyze`, `evaluate`, `train`, `probe`, `models` and `corpus`.
 
 Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
 `backbeat --help` answers at once.
@@ -17,6 +17,8 @@ from backbeat.cli.corpus import corpus_app
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
 from backbeat.cli.show import PROBE_EPILOG, models_app, probe
+from backbeat.cli.training import EPILOG as TRAIN_EPILOG
+from backbeat.cli.training import train
 from backbeat.errors import BackbeatError
 
 #: The exit code of a program that Ctrl-C ended (128 + SIGINT).
@@ -53,6 +55,7 @@ def _root(
 
 app.command("analyze", epilog=EPILOG)(analyze)
 app.command("evaluate", epilog=EVALUATE_EPILOG)(evaluate)
+app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

@@ -6,7 +6,7 @@ The tracks come from the pipeline's features (`examples_from_features`) or from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,14 +146,22 @@ def score(model: Model, examples: Iterable[Example]) -> pd.DataFrame:
         elif isinstance(model, OnsetDetector) and isinstance(example.truth, Onsets):
             row |= onset_score.score_track(example.truth, *model.detect(example.log_mel()))
         elif isinstance(model, GenreClassifier) and example.truth in model.spec.classes:
-            result = model.classify(example.log_mel())
-            probabilities = {f"p_{name}": result.probabilities[name] for name in model.spec.classes}
-            row |= {"answer": result.label, "truth_probability": result.probabilities[str(example.truth)]}
-            row |= {"correct": float(result.label == example.truth), **probabilities}
+            row |= genre_row(str(example.truth), model.classify(example.log_mel()).probabilities)
         else:
             continue
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def genre_row(truth: str, probabilities: Mapping[str, float]) -> dict[str, Any]:
+    """Give one track's genre measures, from the probability of each genre."""
+    answer = max(probabilities, key=lambda name: probabilities[name])
+    return {
+        "answer": answer,
+        "truth_probability": probabilities[truth],
+        "correct": float(answer == truth),
+        **{f"p_{name}": share for name, share in sorted(probabilities.items())},
+    }
 
 
 def summary(task: str, table: pd.DataFrame, settings: EvaluationSettings) -> dict[str, dict[str, Interval]]:

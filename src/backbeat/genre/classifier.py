@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from backbeat.genre.network import GenreNetwork
+from backbeat.genre.timbre import timbre_statistics
 from backbeat.model import ModelSpec, load_spec, load_weights
 
 #: Windows that go through the network together.
@@ -77,21 +79,36 @@ class GenreClassifier:
         load_weights(folder, network)
         return cls(network, spec)
 
+    def embed(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map (frames, mel_bands) to the mean embedding (embedding,) of all windows."""
+        with torch.inference_mode():
+            batches = [self.network.embed(torch.from_numpy(batch)).numpy() for batch in self._windows(log_mel)]
+        return np.asarray(np.concatenate(batches).mean(axis=0))
+
     def logits(self, log_mel: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Map (frames, mel_bands) to the mean embedding (embedding,) and logits (classes,) of all windows."""
+        """Map (frames, mel_bands) to the mean embedding (embedding,) and mean logits (classes,) of all windows.
+
+        With a network that hears timbre, the logits are those of the whole track.
+        """
+        with torch.inference_mode():
+            if self.network.timbre:
+                embedding = self.embed(log_mel)
+                whole = np.concatenate([embedding, timbre_statistics(log_mel)])
+                return embedding, self.network.head(torch.from_numpy(whole)).numpy()
+            answers = [self.network(torch.from_numpy(batch)) for batch in self._windows(log_mel)]
+        embeddings, logits = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*answers, strict=True))
+        return embeddings.mean(axis=0), logits.mean(axis=0)
+
+    def _windows(self, log_mel: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
+        """Cut (frames, mel_bands) to batches of windows, shape (batch, frames, mel_bands)."""
         rate_hz = self.spec.features.frame_rate_hz
         length, hop = round(self.decoding.window_s * rate_hz), round(self.decoding.hop_s * rate_hz)
         frames = log_mel.shape[0]
         # The last window ends with the track, so that each is as long as those of training.
         starts = [max(0, min(start, frames - length)) for start in range(0, max(1, frames - length + hop), hop)]
-        embeddings, logits = [], []
-        with torch.inference_mode():
-            for first in range(0, len(starts), BATCH):
-                windows = np.stack([log_mel[start : start + length] for start in starts[first : first + BATCH]])
-                embedding, scores = self.network(torch.from_numpy(windows.astype(np.float32)))
-                embeddings.append(embedding.numpy())
-                logits.append(scores.numpy())
-        return np.concatenate(embeddings).mean(axis=0), np.concatenate(logits).mean(axis=0)
+        for first in range(0, len(starts), BATCH):
+            windows = np.stack([log_mel[start : start + length] for start in starts[first : first + BATCH]])
+            yield windows.astype(np.float32)
 
     def classify(self, log_mel: NDArray[np.floating]) -> GenreResult:
         """Map (frames, mel_bands) to label, probabilities and embedding."""

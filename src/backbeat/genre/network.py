@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbeat.genre.timbre import TIMBRE_SIZE
 from backbeat.layers import SequenceNetwork
 
 
@@ -27,6 +28,8 @@ class GenreNetwork(SequenceNetwork):
         Length of the embedding.
     dropout
         Share dropped in training, of the sequence's channels and of the embedding.
+    timbre
+        Whether the logits are of a whole track: of its mean embedding with `timbre.timbre_statistics` behind it.
     sequence
         The other parameters of `backbeat.layers.SequenceNetwork`.
     """
@@ -34,20 +37,31 @@ class GenreNetwork(SequenceNetwork):
     time_stride = 4
 
     def __init__(
-        self, mel_bands: int, classes: int, embedding: int = 64, dropout: float = 0.1, **sequence: Any
+        self,
+        mel_bands: int,
+        classes: int,
+        embedding: int = 64,
+        dropout: float = 0.1,
+        timbre: bool = False,
+        **sequence: Any,
     ) -> None:
         super().__init__(mel_bands, dropout=dropout, **sequence)
         self.attention = nn.Conv1d(self.width, self.width, 1)
         self.embedding = nn.Linear(2 * self.width, embedding)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(embedding, classes)
+        self.timbre = timbre
+        self.head = nn.Linear(embedding + (TIMBRE_SIZE if timbre else 0), classes)
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, frames, mel_bands) to an embedding (batch, embedding) and logits (batch, classes)."""
+        embedding = self.embed(log_mel)
+        return embedding, self.head(self.dropout(embedding))
+
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """Map (batch, frames, mel_bands) to an embedding (batch, embedding)."""
         sequence = self.sequence(log_mel)
         weights = torch.softmax(self.attention(sequence), dim=-1)
         mean = (weights * sequence).sum(-1)
         variance = (weights * sequence.square()).sum(-1) - mean.square()
         statistics = torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=-1)
-        embedding = F.relu(self.embedding(statistics))
-        return embedding, self.head(self.dropout(embedding))
+        return F.relu(self.embedding(statistics))
