@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock weights clean
+.PHONY: help setup demo bench test lint format lock weights clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -34,6 +34,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## compose a corpus, train and score the three models, show what came out
 	dvc repro
 	python -m pipelines.summary $(if $(REAL),--real $(REAL))
+
+bench: setup ## compare with other programs on annotated recordings: make bench REAL=folder
+	@test -n "$(REAL)" || { echo "make bench REAL=folder: name a folder of annotated recordings" >&2; exit 2; }
+	backbeat bench $(REAL) --output reports/bench.json --plot reports/bench.png
 
 test: setup ## run the tests
 	pytest -n 2 --dist loadfile

@@ -228,7 +228,7 @@ def test_sets_that_are_not_annotated_for_a_task_are_left_out(tmp_path):
     known = annotated(tmp_path, "b", genre="jazz")
     (found,) = score_sets(models, {"set": [track, known]}, SETTINGS)
     assert (found.task, found.tracks, found.known) == ("genre", 2, 1)
-    assert found.note == "the model does not know the genre of 1 other tracks"
+    assert found.note == "the model does not know the genre of 1 other track"
 
 
 def test_where_only_drums_are_annotated_the_onsets_are_the_drum_hits(tmp_path):

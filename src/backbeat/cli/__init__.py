@@ -1,4 +1,4 @@
-"""The command line: `backbeat analyze`, `evaluate`, `train`, `probe`, `models` and `corpus`.
+"""The command line: `backbeat analyze`, `evaluate`, `bench`, `train`, `probe`, `models` and `corpus`.
 
 Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
 `backbeat --help` answers at once.
@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from backbeat.cli.analyzing import EPILOG, analyze
+from backbeat.cli.benching import EPILOG as BENCH_EPILOG
+from backbeat.cli.benching import bench
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
@@ -55,6 +57,7 @@ def _root(
 
 app.command("analyze", epilog=EPILOG)(analyze)
 app.command("evaluate", epilog=EVALUATE_EPILOG)(evaluate)
+app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from backbeat.evaluation.measures import MEASURES, NARROW, limits
 from backbeat.statistics import Interval
 
 if TYPE_CHECKING:
+    from backbeat.evaluation.bench import Result
     from backbeat.evaluation.benchmark import SetScores
 
 TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre"}
@@ -71,6 +72,34 @@ def score_table(task: str, rows: Sequence[Row]) -> Table:
         label = Text(f"  {row.label}", style="dim") if row.peer else Text(row.label, style="bold")
         table.add_row(label, "" if row.peer else str(row.tracks), *cells)
     return table
+
+
+def bench_tables(results: Sequence[Result]) -> Iterator[Table]:
+    """Tabulate a benchmark: scores of each kind and set with speed and memory beside them, then the whole analysis."""
+    for kind, name in dict.fromkeys((result.kind, result.set) for result in results):
+        chosen = [result for result in results if (result.kind, result.set) == (kind, name)]
+        length = f"{chosen[0].tracks} recordings, {chosen[0].audio_s / 60:.0f} minutes"
+        heading = "Everything" if kind == "analysis" else f"{TITLES[kind]}: {name}"
+        table = Table(
+            title=f"{heading} ({length})",
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            padding=(0, 1, 0, 0),
+            header_style="dim",
+        )
+        table.add_column("")
+        shown = [measure for measure in NARROW.get(kind, ()) if any(measure in result.scores for result in chosen)]
+        for measure in shown:
+            table.add_column(MEASURES[measure].short, justify="right", vertical="bottom")
+        table.add_column("s per s", justify="right", vertical="bottom")
+        table.add_column("MiB", justify="right", vertical="bottom")
+        for result in chosen:
+            ours = result.program.startswith("backbeat")
+            cells = [_cell(result.scores.get(measure), not ours) for measure in shown]
+            label = Text(result.program, style="bold" if ours else "dim")
+            table.add_row(label, *cells, f"{result.real_time_factor:.4f}", f"{result.peak_bytes / 2**20:.0f}")
+        yield table
 
 
 def print_scores(console: Console, scored: Sequence[SetScores], confidence: float) -> None:
