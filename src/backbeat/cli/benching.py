@@ -58,13 +58,9 @@ def bench(
         return
     from rich.console import Console
 
-    from backbeat.evaluation.tables import bench_tables
+    from backbeat.evaluation.tables import print_bench
 
-    console = Console(highlight=False)
-    console.print(f"[dim]under each score: its {settings.confidence:.0%} interval over recordings")
-    for table in bench_tables(results):
-        console.print(table)
-        console.print()
+    print_bench(Console(highlight=False), results, settings.confidence)
 
 
 def _tell(what: str) -> None:

@@ -187,9 +187,8 @@ def draw(path: Path, results: Sequence[Result], confidence: float) -> None:
                 axes.plot([found.value], [place], "o", color=colour, markersize=6)
                 axes.text(1.02, place, f"{found.value:.3f}", fontsize=8, va="center", color=SOFT)
                 speed.barh(place, result.real_time_factor, color=colour, height=0.55)
-                speed.text(
-                    result.real_time_factor * 1.1, place, f"{result.real_time_factor:.4f}", fontsize=7.5, va="center"
-                )
+                pace = f" {result.real_time_factor:.4f}"
+                speed.text(result.real_time_factor, place, pace, fontsize=8, va="center", color=SOFT)
                 ticks.append(place)
                 labels.append(result.program)
                 place += 1
@@ -199,7 +198,7 @@ def draw(path: Path, results: Sequence[Result], confidence: float) -> None:
         for one in (axes, speed):
             plain_axes(one)
             one.grid(axis="x", color=FAINT, linewidth=0.6)
-        speed.set_xscale("log")
+        speed.set_xlim(0, 1.25 * max(result.real_time_factor for result in shown))
         speed.tick_params(axis="y", left=False, labelleft=False)
         title(axes, "How right", f"{confidence:.0%} intervals over recordings")
         title(speed, "How fast", "seconds for a second of audio, decoding included")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,20 +74,14 @@ def score_table(task: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def bench_tables(results: Sequence[Result]) -> Iterator[Table]:
-    """Tabulate a benchmark: scores of each kind and set with speed and memory beside them, then the whole analysis."""
+def print_bench(console: Console, results: Sequence[Result], confidence: float) -> None:
+    """Print a benchmark: a table a kind and set, scores with speed and memory beside them; the whole analysis last."""
+    console.print(f"[dim]under each score: its {confidence:.0%} interval over recordings")
     for kind, name in dict.fromkeys((result.kind, result.set) for result in results):
         chosen = [result for result in results if (result.kind, result.set) == (kind, name)]
         length = f"{chosen[0].tracks} recordings, {chosen[0].audio_s / 60:.0f} minutes"
         heading = "Everything" if kind == "analysis" else f"{TITLES[kind]}: {name}"
-        table = Table(
-            title=f"{heading} ({length})",
-            title_justify="left",
-            title_style="bold",
-            box=None,
-            padding=(0, 1, 0, 0),
-            header_style="dim",
-        )
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column("")
         shown = [measure for measure in NARROW.get(kind, ()) if any(measure in result.scores for result in chosen)]
         for measure in shown:
@@ -99,7 +93,9 @@ def bench_tables(results: Sequence[Result]) -> Iterator[Table]:
             cells = [_cell(result.scores.get(measure), not ours) for measure in shown]
             label = Text(result.program, style="bold" if ours else "dim")
             table.add_row(label, *cells, f"{result.real_time_factor:.4f}", f"{result.peak_bytes / 2**20:.0f}")
-        yield table
+        console.print(f"[bold]{heading}[/bold] [dim]({length})")
+        console.print(table)
+        console.print()
 
 
 def print_scores(console: Console, scored: Sequence[SetScores], confidence: float) -> None:
