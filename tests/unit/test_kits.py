@@ -149,7 +149,9 @@ def test_every_drum_from_nothing_starts_on_its_label(
         assert set(GENERAL_MIDI_DRUMS) - {37, 39} <= set(kit.notes())
         for note in kit.notes():
             for hit in kit.alternatives(note, 100):
-                assert hit.attack <= 22, (seed, note, hit.attack)  # half a millisecond
+                # Half a millisecond; what is shaken comes in.
+                limit = 22 if note not in (69, 70, 82) else 882
+                assert hit.attack <= limit, (seed, note, hit.attack)
                 assert np.all(np.isfinite(hit.samples))
                 assert 0.2 < np.abs(hit.samples).max() <= 1.2
                 out = strike([SampledKit("x", {note: (Layer(127, (hit,)),)})], [Note(0.5, 1, note, 127)], 44100, rng())
@@ -183,6 +185,13 @@ def test_an_acoustic_drum_depends_on_no_other_and_is_brighter_when_struck_harder
         assert centre_hz(hard.samples) > centre_hz(soft.samples), note
     centres = [centre_hz(first.alternatives(note, 120)[0].samples) for note in (43, 38, 42)]
     assert centres == sorted(centres)
+
+
+def test_some_acoustic_kits_are_played_with_brushes_that_come_in() -> None:
+    attacks = [acoustic_kit(rng(seed)).alternatives(38, 100)[0].attack for seed in range(24)]
+    brushed = [attack for attack in attacks if attack > 0.001 * SYNTHESIS_RATE_HZ]
+    assert 1 <= len(brushed) <= 8
+    assert max(brushed) < 0.02 * SYNTHESIS_RATE_HZ
 
 
 def test_a_tone_changes_its_drum_and_no_other_and_keeps_the_attack() -> None:

@@ -107,6 +107,42 @@ def snare(rng: np.random.Generator) -> Drum:
     return stroke
 
 
+def brushed_snare(rng: np.random.Generator) -> Drum:
+    """Draw a snare struck with brushes: many wires that land one after another, little head."""
+    decay_s = _between(rng, 0.03, 0.2)
+    time_s = time_axis_s(min(6 * decay_s + 0.05, 1.0))
+    edges_hz = np.array([_between(rng, 400, 1500), _between(rng, 2500, 5000), _between(rng, 7000, 16000)])
+    swish = _bands(rng, time_s, edges_hz, decay_s * np.array([1.0, 0.7]))
+    swish *= 1 - np.exp(-(time_s + 0.0003) / _between(rng, 0.001, 0.012))
+    head = _head(rng, _between(rng, 150, 300), decay_s, 0.0, (time_s.size + 1) / SYNTHESIS_RATE_HZ)[:, : time_s.size]
+    low, body = rng.uniform(0.2, 1.0), _between(rng, 0.02, 0.5)
+    return lambda force: scaled_hit(low * swish[0] + force**0.3 * swish[1] + body * force * head[0], 0.6)
+
+
+def tambourine(rng: np.random.Generator) -> Drum:
+    """Draw a tambourine: jingles that ring together, struck within hundredths of a second of each other."""
+    decay_s = _between(rng, 0.03, 0.2)
+    time_s = time_axis_s(6 * decay_s + 0.05)
+    modes_hz, out = _between(rng, 3500, 8000) * rng.uniform(1.0, 2.2, 12), np.zeros(time_s.size)
+    for place in np.sort(np.append(rng.exponential(_between(rng, 0.002, 0.015), 8), 0.0)):
+        since_s = np.maximum(time_s - place, 0)
+        ring = np.sin(2 * np.pi * rng.choice(modes_hz, (3, 1)) * since_s).sum(axis=0)
+        out += rng.uniform(0.4, 1.0) * (time_s >= place) * ring * np.exp(-since_s / (decay_s * rng.uniform(0.5, 1.3)))
+    noise = filtered(rng.standard_normal(time_s.size), 5000, 18000) * np.exp(-time_s / (0.5 * decay_s))
+    out += _between(rng, 0.2, 2.0) * noise
+    tap = _between(rng, 0.1, 1.0) * np.abs(out).max() * _click(rng, time_s.size, 0.002, 3000, 16000)
+    return lambda force: scaled_hit(out + force * tap, 0.4)
+
+
+def shaker(rng: np.random.Generator) -> Drum:
+    """Draw a shaker, maraca or cabasa: grains that come in and go."""
+    rise_s, decay_s = _between(rng, 0.002, 0.02), _between(rng, 0.012, 0.06)
+    time_s = time_axis_s(rise_s + 7 * decay_s)
+    grains = filtered(rng.standard_normal(time_s.size), _between(rng, 2500, 7000), _between(rng, 9000, 18000))
+    envelope = (1 - np.exp(-time_s / rise_s)) * np.exp(-time_s / decay_s)
+    return lambda force: scaled_hit(grains * envelope, 0.35 * (0.5 + 0.5 * force))
+
+
 def side_stick(rng: np.random.Generator) -> Drum:
     """Draw a stick that lies on the head and strikes the rim."""
     time_s = time_axis_s(0.25)
@@ -165,7 +201,7 @@ def _layers(drum: Drum) -> tuple[Layer, ...]:
 
 
 def acoustic_kit(rng: np.random.Generator) -> SampledKit:
-    """Draw a whole kit: every General MIDI drum of the ten classes, struck at three forces."""
+    """Draw a whole kit: every General MIDI drum of the ten classes, struck at three forces, and hand percussion."""
     hat_hz, hat_s = _between(rng, 1500, 6000), _between(rng, 0.015, 0.09)
     bronze_hz = _between(rng, 350, 2200)
     tom_hz = rng.uniform(65, 115) * np.array([1.0, 1.3, 1.75]) * rng.uniform(0.92, 1.08, 3)
@@ -173,14 +209,15 @@ def acoustic_kit(rng: np.random.Generator) -> SampledKit:
         _between(rng, *span) for span in ((0.12, 0.7), (0.4, 1.4), (0.15, 0.6), (0.2, 1.2))
     )
     swell_s, ping, bell = _between(rng, 0.002, 0.02), _between(rng, 0.1, 1.2), _between(rng, 1.0, 3.0)
+    brushes = rng.random() < 0.15
     # A generator a drum, so that no drum depends on which others are struck.
-    own = [np.random.default_rng(int(seed)) for seed in rng.integers(2**63, size=13)]
+    own = [np.random.default_rng(int(seed)) for seed in rng.integers(2**63, size=15)]
     return SampledKit(
         "acoustic",
         _Struck(
             {
                 (35, 36): lambda: kick(own[0]),
-                (38, 40): lambda: snare(own[1]),
+                (38, 40): lambda: brushed_snare(own[1]) if brushes else snare(own[1]),
                 (37,): lambda: side_stick(own[2]),
                 (42, 22): lambda: cymbal(own[3], hat_s, hat_hz, level=0.5),
                 (44,): lambda: cymbal(own[4], hat_s * 0.8, hat_hz * 0.8, level=0.3),
@@ -192,6 +229,8 @@ def acoustic_kit(rng: np.random.Generator) -> SampledKit:
                 (41, 43, 58): lambda: tom(own[10], float(tom_hz[0])),
                 (45, 47): lambda: tom(own[11], float(tom_hz[1])),
                 (48, 50): lambda: tom(own[12], float(tom_hz[2])),
+                (54,): lambda: tambourine(own[13]),
+                (69, 70, 82): lambda: shaker(own[14]),
             }
         ),
     )
