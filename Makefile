@@ -55,9 +55,8 @@ lock: setup ## lock the versions that pyproject.toml allows
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --extra dev pyproject.toml --output-file requirements.lock
 
-weights: ## ship the models that the pipeline has trained (experiment: full) in the package
-	rm -rf src/backbeat/weights/beat src/backbeat/weights/onset src/backbeat/weights/genre
-	cp -r models/beat models/onset models/genre src/backbeat/weights/
+weights: setup ## ship the models that the pipeline has trained (experiment: full) in the package
+	python -m pipelines.ship $(if $(REAL),--real $(REAL))
 
 clean: ## remove what the pipeline made, but not the environment
 	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports

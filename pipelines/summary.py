@@ -62,21 +62,22 @@ def _print(console: Console, real: Path | None, models: Path, reports: Path) -> 
         from backbeat.evaluation.benchmark import load_models, score_sets
 
         console.rule(f"[bold]Real recordings in {real}", align="left")
-        settings = _settings()
+        settings = evaluation_settings()
         loaded = load_models(models)
-        scored = score_sets(loaded, evaluation_sets(real), settings, progress=_progress)
+        scored = score_sets(loaded, evaluation_sets(real), settings, progress=progress)
         print_scores(console, scored, settings.confidence)
     console.rule("[bold]What to look at next", align="left")
     for command, meaning in _NEXT:
         console.print(f"[bold]{command.format(reports=reports, models=models)}[/bold]\n  {meaning}", soft_wrap=True)
 
 
-def _settings() -> EvaluationSettings:
-    section = yaml.safe_load((Path(CONF) / "config.yaml").read_text(encoding="utf-8"))["evaluation"]
-    return EvaluationSettings(**section)
+def evaluation_settings() -> EvaluationSettings:
+    """Return the settings that the pipeline evaluates with."""
+    return EvaluationSettings(**yaml.safe_load((Path(CONF) / "evaluation/default.yaml").read_text(encoding="utf-8")))
 
 
-def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
+def progress(items: Sequence[Any], what: str) -> Iterable[Any]:
+    """Show a bar on a terminal while items are worked through."""
     console = Console(stderr=True)
     return track(items, description=what, transient=True, console=console, disable=not console.is_terminal)
 

@@ -177,3 +177,31 @@ def test_the_summary_prints_what_the_pipeline_found(reports):
     nothing = CliRunner().invoke(app, ["--reports", str(reports / "nowhere")])
     assert nothing.exit_code == 1
     assert "holds no scores; `dvc repro` makes them" in nothing.output
+
+
+def test_the_summary_evaluates_as_the_pipeline_does():
+    from pipelines.summary import evaluation_settings
+
+    settings = evaluation_settings()
+    assert settings.confidence == 0.95
+    assert settings.pictures == 10
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_card_has_the_scores_of_rendered_and_real_music(reports, task):
+    from backbeat.evaluation.benchmark import SetScores
+    from pipelines.ship import KNOWN, card
+
+    results = read_results(reports / task)
+    measure = {"beat": "beat_f", "onset": "onset_micro_f", "genre": "accuracy"}[task]
+    peer = {} if task == "genre" else {measure: Interval(0.4321, 0.4, 0.5, 3)}
+    scores = {"all": {measure: Interval(0.8765, 0.8, 0.9, 3)}}
+    real = SetScores(task, "records", "m 1", 3, 3, scores, peer, "two are hard", pd.DataFrame())
+    text = card("# backbeat\n\nTrained.\n", results, [real])
+    assert text.startswith("# backbeat\n\nTrained.\n\n## Scores")
+    assert f"{results.groups['all'][measure].value:.3f}" in text
+    assert "| real: records | 3 |" in text
+    assert "0.876 .80–.90" in text or "0.877 .80–.90" in text
+    assert ("| real: records, librosa | 3 |" in text) == (task != "genre")
+    assert "- records: two are hard." in text
+    assert KNOWN[task] in text
