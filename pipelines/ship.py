@@ -28,7 +28,7 @@ from pipelines.summary import evaluation_settings, progress
 KNOWN: dict[str, str] = {
     "beat": "Music whose pulse nobody would tap, speech and free rhythm get beats all the same. Bars are less certain "
     "than beats; of tempi an octave apart the middle one is preferred.",
-    "onset": "Tambourines and shakers are taken for hi-hats, brushes on a snare for hi-hats, hand drums for toms. Toms "
+    "onset": "Tambourines, shakers and side sticks are taken for hi-hats now and then, hand drums for toms. Toms "
     "and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the recording's level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",

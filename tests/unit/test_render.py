@@ -24,6 +24,7 @@ from backbeat.corpus.rendered.render import (
     render_track,
     sources_of,
     split_of_tracks,
+    with_side_sticks,
     write_track,
 )
 from backbeat.corpus.rendered.score import Note, Part, Score
@@ -191,6 +192,17 @@ def test_a_rendering_depends_on_its_seed_alone() -> None:
     other = render_score(band(), seeds(2), sources, EffectsParams())
     assert np.array_equal(first.audio, again.audio)
     assert not np.array_equal(first.audio, other.audio)
+
+
+def test_side_sticks_take_the_place_of_snares_and_keep_their_class() -> None:
+    notes = tuple(Note(start_s, 0.1, pitch, 100) for start_s, pitch in ((0.1, 36), (0.5, 38), (1.5, 40)))
+    score = make_score("rock-000000", (Part("drums", "drums", 0, notes, is_drums=True),))
+    assert with_side_sticks(score, np.random.default_rng(0), 0.0) is score
+    changed = [with_side_sticks(score, np.random.default_rng(seed), 1.0) for seed in range(20)]
+    pitches = {tuple(note.pitch for note in one.parts[0].notes) for one in changed}
+    assert pitches == {(36, 37, 37), (36, 37, 40)}
+    for one in changed:
+        assert one.onsets().classes == score.onsets().classes
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -89,6 +89,8 @@ class RenderedParams:
         How often drums that are played on another kit, and not on a machine, are modelled (`acoustic`), 0..1.
     drums_alone_share
         Chance that drums play alone where there are drums, 0..1.
+    side_stick_share
+        Chance that snare strokes are side sticks, for a whole piece or up to some moment of it, 0..1.
     sources_licence
         Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
@@ -116,6 +118,7 @@ class RenderedParams:
     kit_variety: float = 1.0
     modelled_share: float = 0.0
     drums_alone_share: float = 0.0
+    side_stick_share: float = 0.0
     sources_licence: str = ""
     performances: str | None = None
     performance_share: float = 0.6
@@ -127,7 +130,7 @@ class RenderedParams:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 2 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
-        for name in ("kit_variety", "modelled_share", "drums_alone_share"):
+        for name in ("kit_variety", "modelled_share", "drums_alone_share", "side_stick_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, not {getattr(self, name)!r}")
 
@@ -280,12 +283,34 @@ def render_track(job: RenderJob, folder: Path) -> Track:
         ),
         _performances(params.performances, job.split),
     )
+    if params.side_stick_share > 0:
+        score = with_side_sticks(score, np.random.default_rng(composing.spawn(1)[0]), params.side_stick_share)
     sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
     sources = replace(sources, modelled_share=params.modelled_share)
     made = render_score(
         score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
     )
     return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
+
+
+def with_side_sticks(score: Score, rng: np.random.Generator, share: float) -> Score:
+    """Return the score, with a chance of `share`, with side sticks (note 37) for snare strokes, from its beginning on."""
+    if rng.random() >= share:
+        return score
+    until_s = score.duration_s * (1.0 if rng.random() < 0.6 else rng.uniform(0.3, 0.8))
+    parts = tuple(
+        replace(
+            part,
+            notes=tuple(
+                replace(note, pitch=37) if note.pitch in (38, 40) and note.start_s < until_s else note
+                for note in part.notes
+            ),
+        )
+        if part.is_drums
+        else part
+        for part in score.parts
+    )
+    return replace(score, parts=parts)
 
 
 def write_track(
