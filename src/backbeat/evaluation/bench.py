@@ -34,7 +34,7 @@ class Result:
     ----------
     kind
         "beat", "onset" or "analysis" (which has no scores).
-    set, program
+    set, program, version
         What heard what.
     tracks, audio_s
         How many recordings, and how long they are together.
@@ -49,6 +49,7 @@ class Result:
     kind: str
     set: str
     program: str
+    version: str
     tracks: int
     audio_s: float
     real_time_factor: float
@@ -61,6 +62,7 @@ class Result:
             "kind": self.kind,
             "set": self.set,
             "program": self.program,
+            "version": self.version,
             "tracks": self.tracks,
             "audio_s": round(self.audio_s, 3),
             "real_time_factor": round(self.real_time_factor, 6),
@@ -112,11 +114,11 @@ def bench(
                 told(f"{program}: {kind} of {name}, {len(chosen)} recordings")
                 heard = hear(program, kind, [track.audio_path for track in chosen], models, threads)
                 scores = _scores(kind, chosen, heard, settings)
-                results.append(_result(kind, name, f"{program} {programs[program]}", chosen, heard, scores))
+                results.append(_result(kind, name, program, programs[program], chosen, heard, scores))
     every = {track.audio_path: track for tracks in sets.values() for track in tracks}
     told(f"backbeat: everything, {len(every)} recordings")
     heard = hear("backbeat", "analysis", list(every), models, threads)
-    results.append(_result("analysis", "all", f"backbeat {programs['backbeat']}", list(every.values()), heard, {}))
+    results.append(_result("analysis", "all", "backbeat", programs["backbeat"], list(every.values()), heard, {}))
     return results
 
 
@@ -124,6 +126,7 @@ def _result(
     kind: str,
     name: str,
     program: str,
+    version: str,
     tracks: Sequence[AnnotatedTrack],
     heard: Heard,
     scores: Mapping[str, Interval],
@@ -135,7 +138,7 @@ def _result(
     known = [(took, length) for took, length in zip(heard.seconds, lengths_s, strict=True) if length]
     audio_s = sum(length for _, length in known)
     factor = sum(took for took, _ in known) / audio_s if audio_s else float("nan")
-    return Result(kind, name, program, len(tracks), audio_s, factor, heard.peak_bytes, scores)
+    return Result(kind, name, program, version, len(tracks), audio_s, factor, heard.peak_bytes, scores)
 
 
 def _scores(
@@ -181,7 +184,7 @@ def draw(path: Path, results: Sequence[Result], confidence: float) -> None:
             for result in shown:
                 if (result.kind, result.set) != (kind, name):
                     continue
-                ours = result.program.startswith("backbeat")
+                ours = result.program == "backbeat"
                 found, colour = result.scores[measure], BEAT if ours else WAVE
                 axes.plot([found.low, found.high], [place, place], color=colour, linewidth=3, alpha=0.45)
                 axes.plot([found.value], [place], "o", color=colour, markersize=6)

@@ -90,8 +90,17 @@ def _hear(program: str, kind: str, paths: tuple[Path, ...], models: Path, thread
         begin = time.perf_counter()
         answers.append(run(path))
         seconds.append(time.perf_counter() - begin)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Heard(tuple(answers), tuple(seconds), peak)
+    return Heard(tuple(answers), tuple(seconds), _peak_bytes())
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not getrusage, which on Linux also counts what the parent held when it started this process.
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(lines["VmHWM"].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _mono(path: Path, rate_hz: int) -> NDArray[np.float32]:
@@ -158,16 +167,22 @@ def _sorted_times(times_s: Any) -> NDArray[np.float64]:
 def _essentia_beats(models: Path, threads: int) -> Hearing:
     import essentia.standard
 
-    # Degara et al., "Reliability-informed beat tracking of musical signals", 2012.
-    extract = essentia.standard.RhythmExtractor2013(method="multifeature")
-    return lambda path: Beats(_sorted_times(extract(_mono(path, 44100))[1]))
+    # Degara et al., "Reliability-informed beat tracking of musical signals", 2012. Algorithms keep state: a new one
+    # for each recording.
+    def run(path: Path) -> Beats:
+        extract = essentia.standard.RhythmExtractor2013(method="multifeature")
+        return Beats(_sorted_times(extract(_mono(path, 44100))[1]))
+
+    return run
 
 
 def _essentia_onsets(models: Path, threads: int) -> Hearing:
     import essentia.standard
 
-    detect = essentia.standard.OnsetRate()
-    return lambda path: (Onsets(_sorted_times(detect(_mono(path, 44100))[0])), None)
+    def run(path: Path) -> tuple[Onsets, None]:
+        return Onsets(_sorted_times(essentia.standard.OnsetRate()(_mono(path, 44100))[0])), None
+
+    return run
 
 
 def _aubio_events(make: Callable[[Any], Any], path: Path) -> NDArray[np.float64]:

@@ -76,7 +76,8 @@ def score_table(task: str, rows: Sequence[Row]) -> Table:
 
 def print_bench(console: Console, results: Sequence[Result], confidence: float) -> None:
     """Print a benchmark: a table a kind and set, scores with speed and memory beside them; the whole analysis last."""
-    console.print(f"[dim]under each score: its {confidence:.0%} interval over recordings")
+    versions = ", ".join(f"{name} {version}" for name, version in {one.program: one.version for one in results}.items())
+    console.print(f"[dim]{versions}; under each score its {confidence:.0%} interval over recordings", soft_wrap=True)
     for kind, name in dict.fromkeys((result.kind, result.set) for result in results):
         chosen = [result for result in results if (result.kind, result.set) == (kind, name)]
         length = f"{chosen[0].tracks} recordings, {chosen[0].audio_s / 60:.0f} minutes"
@@ -89,7 +90,7 @@ def print_bench(console: Console, results: Sequence[Result], confidence: float) 
         table.add_column("s per s", justify="right", vertical="bottom")
         table.add_column("MiB", justify="right", vertical="bottom")
         for result in chosen:
-            ours = result.program.startswith("backbeat")
+            ours = result.program == "backbeat"
             cells = [_cell(result.scores.get(measure), not ours) for measure in shown]
             label = Text(result.program, style="bold" if ours else "dim")
             table.add_row(label, *cells, f"{result.real_time_factor:.4f}", f"{result.peak_bytes / 2**20:.0f}")

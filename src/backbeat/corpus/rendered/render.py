@@ -294,7 +294,7 @@ def render_track(job: RenderJob, folder: Path) -> Track:
 
 
 def with_side_sticks(score: Score, rng: np.random.Generator, share: float) -> Score:
-    """Return the score, with a chance of `share`, with side sticks (note 37) for snare strokes, from its beginning on."""
+    """Return the score, with a chance of `share` with side sticks (note 37) for snare strokes from its beginning on."""
     if rng.random() >= share:
         return score
     until_s = score.duration_s * (1.0 if rng.random() < 0.6 else rng.uniform(0.3, 0.8))
