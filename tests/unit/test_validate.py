@@ -345,3 +345,17 @@ def test_a_folder_that_is_no_corpus_yet_is_judged_as_it_would_be_taken(tmp_path:
     }
     assert report.counts["tracks"] == 6
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unknown_column_hides_nothing(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "annotations.csv"
+    lines = path.read_text().splitlines()
+    lines = [lines[0] + ",colour", *(line + ",blue" for line in lines[1:])]
+    lines[3] = lines[3].replace("4/4", "4")
+    path.write_text("\n".join(lines) + "\n")
+    errors = found(validate_folder(tmp_path), "error")
+    assert [(name, line) for name, line, _ in errors] == [("annotations.csv", 1), ("annotations.csv", 4)]
+    assert "'colour'" in errors[0][2]
+    with pytest.raises(CorpusError, match="column 'colour'"):
+        read_corpus(tmp_path)

@@ -137,8 +137,21 @@ def read_corpus(root: Path) -> Corpus:
     return Corpus(root, tuple(tracks))
 
 
-def read_rows(path: Path) -> list[tuple[int, Track | AnnotationError]]:
+def unknown_columns(path: Path) -> list[str]:
+    """Return the columns of an annotations.csv that mean nothing: misspelt ones, most likely."""
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as stream:
+        return [name for name in next(csv.reader(stream), []) if name not in COLUMNS]
+
+
+def read_rows(path: Path, *, any_columns: bool = False) -> list[tuple[int, Track | AnnotationError]]:
     """Read every row of an annotations.csv: its line and its track, or what is wrong with it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    any_columns
+        Whether to pass over unknown columns, for who reports them otherwise.
 
     Raises
     ------
@@ -157,7 +170,7 @@ def read_rows(path: Path) -> list[tuple[int, Track | AnnotationError]]:
             if missing:
                 raise CorpusError(f"{path}: column {sorted(missing)[0]!r} is missing")
             unknown = [name for name in names if name not in COLUMNS]
-            if unknown:
+            if unknown and not any_columns:
                 raise CorpusError(f"{path}: column {unknown[0]!r} is not one of {', '.join(COLUMNS)}")
             for row in reader:
                 try:

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from backbeat.audio import probe
-from backbeat.corpus.contract import ANNOTATIONS, SPLITS, Corpus, Track, read_beats, read_onsets, read_rows
+from backbeat.corpus.contract import (
+    ANNOTATIONS,
+    COLUMNS,
+    SPLITS,
+    Corpus,
+    Track,
+    read_beats,
+    read_onsets,
+    read_rows,
+    unknown_columns,
+)
 from backbeat.corpus.problems import ERROR, WARNING, Level, Problem
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.corpus.validate_events import check_beats, check_onsets, check_row_against_beats
@@ -88,8 +98,12 @@ def validate_folder(root: Path, *, check_audio: bool = True) -> ValidationReport
     """
     if not (root / ANNOTATIONS).is_file():
         return _validate_scan(root, check_audio)
-    rows = read_rows(root / ANNOTATIONS)
+    rows = read_rows(root / ANNOTATIONS, any_columns=True)
     wrong = [
+        Problem(ERROR, str(root / ANNOTATIONS), f"column {name!r} is not one of {', '.join(COLUMNS)}", line=1)
+        for name in unknown_columns(root / ANNOTATIONS)
+    ]
+    wrong += [
         Problem(ERROR, row.path or "", row.problem, line=line) for line, row in rows if isinstance(row, AnnotationError)
     ]
     tracks = tuple(row for _, row in rows if isinstance(row, Track))
