@@ -28,8 +28,9 @@ from pipelines.summary import evaluation_settings, progress
 KNOWN: dict[str, str] = {
     "beat": "Music whose pulse nobody would tap, speech and free rhythm get beats all the same. Bars are less certain "
     "than beats; of tempi an octave apart the middle one is preferred.",
-    "onset": "Tambourines, shakers and side sticks are taken for hi-hats now and then, hand drums for toms. Toms "
-    "and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the recording's level.",
+    "onset": "Dry clicks of a few milliseconds, such as a metronome's, are taken for the crackle of a record and "
+    "have no onset. Tambourines, shakers and side sticks are taken for hi-hats now and then, hand drums for toms. "
+    "Toms and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",
 }
@@ -93,8 +94,10 @@ def card(trained: str, results: Results, real: list[SetScores]) -> str:
         lines.append(f"| {label} | {count} | " + " | ".join(_cell(scores.get(name)) for name in shown) + " |")
     measure = {"beat": "beat_f", "onset": "drums_micro_f", "genre": "accuracy"}[task]
     styles = [(name, found[measure]) for name, found in results.groups.items() if name != "all" and measure in found]
-    worst = sorted(styles, key=lambda item: item[1].value)[:4]
-    listed = ", ".join(f"{style_name(name)} {found.value:.2f}" for name, found in worst if found.value == found.value)
+    # Styles without drums score nothing, or 0 for a single false hit: that says little.
+    scored = [(name, found) for name, found in styles if found.value > 0]
+    worst = sorted(scored, key=lambda item: item[1].value)[:4]
+    listed = ", ".join(f"{style_name(name)} {found.value:.2f}" for name, found in worst)
     notes = "".join(f"- {found.name}: {found.note}.\n" for found in real if found.note)
     return f"""{trained.rstrip()}
 

@@ -201,6 +201,7 @@ def draw(path: Path, results: Sequence[Result], confidence: float) -> None:
         for one in (axes, speed):
             plain_axes(one)
             one.grid(axis="x", color=FAINT, linewidth=0.6)
+        speed.locator_params(axis="x", nbins=4)
         speed.set_xlim(0, 1.25 * max(result.real_time_factor for result in shown))
         speed.tick_params(axis="y", left=False, labelleft=False)
         title(axes, "How right", f"{confidence:.0%} intervals over recordings")
