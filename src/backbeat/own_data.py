@@ -51,8 +51,6 @@ class Lesson:
 
     Parameters
     ----------
-    folder
-        The model.
     before, after
         Scores of the model that there was, empty where it cannot be compared, and of the new one.
     held_out
@@ -61,7 +59,6 @@ class Lesson:
         How many tracks that was.
     """
 
-    folder: Path
     before: Scores
     after: Scores
     held_out: str
@@ -81,7 +78,7 @@ def settings_of(task: str) -> dict[str, Any]:
 
 
 def prepare(source: Path, work: Path, start: Path | None, report: Callable[[Problem], None]) -> tuple[Corpus, bool]:
-    """Import, validate and featurise a folder under `work`; what is there already is used again.
+    """Import, validate and featurise a folder under `work`; what an interrupted run left there is replaced.
 
     Parameters
     ----------
@@ -209,7 +206,7 @@ def _learn_events(
     recorded = {"task": {**found, "optimisation": optimisation, "network": network}, "start": str(start or "")}
     train(settings, trainer, tracking, places, recorded, start)
     held = sum(track.split == split for track in tracks)
-    return Lesson(places.output, before, scores(places.output), f"the {split} split", held)
+    return Lesson(before, scores(places.output), f"the {split} split", held)
 
 
 def _learn_genres(
@@ -269,7 +266,7 @@ def _learn_genres(
     if set(classes) <= set(model.spec.classes):
         chosen = examples or examples_from_features("genre", [replace(t, split="test") for t in known], store)
         before = summary("genre", score(model, chosen), evaluation)["all"]
-    return Lesson(places.output, before, after, held_out, count)
+    return Lesson(before, after, held_out, count)
 
 
 def _groups(tracks: Sequence[LabelledTrack], places: Places) -> list[str]:

@@ -128,6 +128,24 @@ def test_a_beat_model_goes_on_learning(tmp_path: Path, models: dict[str, Path]) 
     assert load_spec(out, "beat").network == load_spec(models["beat"]).network
 
 
+def test_an_interrupted_run_is_done_again_by_the_same_command(
+    tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write_music(tmp_path / "music"), tmp_path / "mine"
+    common = {"trainer": TRAINER, "tracking": Tracking("", ""), "evaluation": EVALUATION}
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.own_data.save_model", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn("genre", source, out, start=models["genre"], **common)
+    assert not out.exists()
+    assert learn("genre", source, out, start=models["genre"], **common).tracks == 8
+    assert not (tmp_path / ".mine.training").exists()
+
+
 def test_what_will_not_do_is_refused_and_nothing_is_written(tmp_path: Path, models: dict[str, Path]) -> None:
     source, out = write_music(tmp_path / "music", beats=True), tmp_path / "mine"
     common = {"trainer": TRAINER, "tracking": Tracking("", ""), "evaluation": EVALUATION}

@@ -43,7 +43,12 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, windows and divisions.")] = 20,
     tracking: Annotated[
-        str | None, typer.Option(metavar="URI", help="An MLflow tracking URI; empty for none.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Where MLflow keeps the run; empty for nowhere. MLFLOW_TRACKING_URI or mlflow.db when left out.",
+            show_default=False,
+        ),
     ] = None,
     progress: Annotated[bool, typer.Option(help="Whether to show progress bars.")] = True,
 ) -> None:

@@ -17,6 +17,7 @@ from backbeat.corpus.contract import SPLITS, Corpus, Track, write_beats, write_o
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.jobs import fingerprint, make_corpus
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, Samples
+from backbeat.corpus.rendered.metronome import with_metronome
 from backbeat.corpus.rendered.score import STEMS, Score
 from backbeat.corpus.rendered.synthesise import Sources, default_soundfont, synthesise
 from backbeat.corpus.splits import Shares
@@ -91,6 +92,8 @@ class RenderedParams:
         Chance that drums play alone where there are drums, 0..1.
     side_stick_share
         Chance that snare strokes are side sticks, for a whole piece or up to some moment of it, 0..1.
+    metronome_share
+        Chance that a metronome is heard on the beats, beside the piece or in its place, 0..1.
     sources_licence
         Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
@@ -119,6 +122,7 @@ class RenderedParams:
     modelled_share: float = 0.0
     drums_alone_share: float = 0.0
     side_stick_share: float = 0.0
+    metronome_share: float = 0.0
     sources_licence: str = ""
     performances: str | None = None
     performance_share: float = 0.6
@@ -130,7 +134,7 @@ class RenderedParams:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 2 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
-        for name in ("kit_variety", "modelled_share", "drums_alone_share", "side_stick_share"):
+        for name in ("kit_variety", "modelled_share", "drums_alone_share", "side_stick_share", "metronome_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, not {getattr(self, name)!r}")
 
@@ -283,8 +287,9 @@ def render_track(job: RenderJob, folder: Path) -> Track:
         ),
         _performances(params.performances, job.split),
     )
-    if params.side_stick_share > 0:
-        score = with_side_sticks(score, np.random.default_rng(composing.spawn(1)[0]), params.side_stick_share)
+    sticks, metronome = (np.random.default_rng(child) for child in composing.spawn(2))
+    score = with_side_sticks(score, sticks, params.side_stick_share)
+    score = with_metronome(score, metronome, params.metronome_share)
     sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
     sources = replace(sources, modelled_share=params.modelled_share)
     made = render_score(

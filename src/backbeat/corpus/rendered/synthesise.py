@@ -21,6 +21,7 @@ from backbeat.corpus.rendered.acoustic import acoustic_kit
 from backbeat.corpus.rendered.drumsynth import synthesised_kit
 from backbeat.corpus.rendered.effects import random_tone
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, DrumSetup, Hit, Kit, Layer, SampledKit, Samples, strike
+from backbeat.corpus.rendered.metronome import METRONOME, metronome_kit
 from backbeat.corpus.rendered.samples import load_kit
 from backbeat.corpus.rendered.score import STEMS, Note, Part, Score
 from backbeat.errors import CorpusError
@@ -250,7 +251,10 @@ def synthesise(
         setup = replace(setup, tone={name: np.stack(random_tone(toning, 1.3 * drum_tone)) for name in DRUMS})
     heard: list[Part] = []
     for part in score.parts:
-        if part.is_drums:
+        if part.name == METRONOME:
+            sound = strike([metronome_kit(rng.spawn(1)[0])], part.notes, count, rng, channels=channels)
+            heard.append(part)
+        elif part.is_drums:
             kits = kits or _choose_kits(score, part, rng, sources)
             sound = sum(
                 (strike(chain, part.notes, count, rng, setup=setup, channels=channels) for chain in kits[1:]),
