@@ -13,8 +13,12 @@ import soundfile
 from backbeat.corpus.contract import Corpus, Track, read_corpus
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.jobs import fingerprint, make_corpus
-from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, attack_index
+from backbeat.corpus.rendered.kits import HIHAT_NOTES, SYNTHESIS_RATE_HZ, attack_index
 from backbeat.corpus.rendered.render import (
+    SHAKER,
+    SIDE_STICK,
+    SNARE_NOTES,
+    TAMBOURINE,
     AudioFormat,
     RenderedParams,
     RenderJob,
@@ -24,7 +28,7 @@ from backbeat.corpus.rendered.render import (
     render_track,
     sources_of,
     split_of_tracks,
-    with_side_sticks,
+    with_strokes_moved,
     write_track,
 )
 from backbeat.corpus.rendered.score import Note, Part, Score
@@ -197,12 +201,27 @@ def test_a_rendering_depends_on_its_seed_alone() -> None:
 def test_side_sticks_take_the_place_of_snares_and_keep_their_class() -> None:
     notes = tuple(Note(start_s, 0.1, pitch, 100) for start_s, pitch in ((0.1, 36), (0.5, 38), (1.5, 40)))
     score = make_score("rock-000000", (Part("drums", "drums", 0, notes, is_drums=True),))
-    assert with_side_sticks(score, np.random.default_rng(0), 0.0) is score
-    changed = [with_side_sticks(score, np.random.default_rng(seed), 1.0) for seed in range(20)]
+    assert with_strokes_moved(score, np.random.default_rng(0), 0.0, SNARE_NOTES, (SIDE_STICK,)) is score
+    changed = [
+        with_strokes_moved(score, np.random.default_rng(seed), 1.0, SNARE_NOTES, (SIDE_STICK,)) for seed in range(20)
+    ]
     pitches = {tuple(note.pitch for note in one.parts[0].notes) for one in changed}
     assert pitches == {(36, 37, 37), (36, 37, 40)}
     for one in changed:
         assert one.onsets().classes == score.onsets().classes
+
+
+def test_a_tambourine_in_the_place_of_the_hihat_is_no_hihat() -> None:
+    notes = tuple(Note(start_s, 0.1, pitch, 100) for start_s, pitch in ((0.1, 42), (0.5, 38), (0.6, 46)))
+    score = make_score("rock-000000", (Part("drums", "drums", 0, notes, is_drums=True),))
+    changed = [
+        with_strokes_moved(score, np.random.default_rng(seed), 1.0, HIHAT_NOTES, (TAMBOURINE, SHAKER))
+        for seed in range(30)
+    ]
+    assert {one.parts[0].notes[0].pitch for one in changed} == {TAMBOURINE, SHAKER}
+    assert {one.parts[0].notes[1].pitch for one in changed} == {38}
+    assert all(one.onsets().of("hihat").times_s.size < 2 for one in changed)
+    assert all(one.onsets().times_s.size == 3 for one in changed)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

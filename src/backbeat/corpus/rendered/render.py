@@ -6,7 +6,8 @@ in parallel and goes on where it was interrupted.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import numpy as np
 from backbeat.corpus.contract import SPLITS, Corpus, Track, write_beats, write_onsets
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.jobs import fingerprint, make_corpus
-from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, Samples
+from backbeat.corpus.rendered.kits import HIHAT_NOTES, SYNTHESIS_RATE_HZ, Samples
 from backbeat.corpus.rendered.metronome import with_metronome
 from backbeat.corpus.rendered.score import STEMS, Score
 from backbeat.corpus.rendered.synthesise import Sources, default_soundfont, synthesise
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 #: Styles in which side-chained compression is common.
 PUMPING_STYLES: frozenset[str] = frozenset({"house", "techno", "disco", "electro"})
+
+#: General MIDI notes of drums.
+SNARE_NOTES: frozenset[int] = frozenset({38, 40})
+SIDE_STICK, TAMBOURINE, SHAKER = 37, 54, 70
 
 _FORMATS = {"flac": "FLAC", "wav": "WAV"}
 
@@ -92,6 +97,8 @@ class RenderedParams:
         Chance that drums play alone where there are drums, 0..1.
     side_stick_share
         Chance that snare strokes are side sticks, for a whole piece or up to some moment of it, 0..1.
+    tambourine_share
+        Chance that a tambourine or a shaker plays what is written for the hi-hat, as long, 0..1.
     metronome_share
         Chance that a metronome is heard on the beats, beside the piece or in its place, 0..1.
     sources_licence
@@ -122,6 +129,7 @@ class RenderedParams:
     modelled_share: float = 0.0
     drums_alone_share: float = 0.0
     side_stick_share: float = 0.0
+    tambourine_share: float = 0.0
     metronome_share: float = 0.0
     sources_licence: str = ""
     performances: str | None = None
@@ -134,7 +142,7 @@ class RenderedParams:
             raise ConfigError(f"a corpus needs a seed from 0 and at least one track, not {self.seed} and {self.tracks}")
         if not 2 <= self.duration_s <= 3600:
             raise ConfigError(f"tracks of {self.duration_s:g} s: choose 2 to 3600 s")
-        for name in ("kit_variety", "modelled_share", "drums_alone_share", "side_stick_share", "metronome_share"):
+        for name in ("kit_variety", *(one.name for one in fields(self) if one.name.endswith("_share"))):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, not {getattr(self, name)!r}")
 
@@ -287,8 +295,9 @@ def render_track(job: RenderJob, folder: Path) -> Track:
         ),
         _performances(params.performances, job.split),
     )
-    sticks, metronome = (np.random.default_rng(child) for child in composing.spawn(2))
-    score = with_side_sticks(score, sticks, params.side_stick_share)
+    sticks, metronome, jingles = (np.random.default_rng(child) for child in composing.spawn(3))
+    score = with_strokes_moved(score, sticks, params.side_stick_share, SNARE_NOTES, (SIDE_STICK,))
+    score = with_strokes_moved(score, jingles, params.tambourine_share, HIHAT_NOTES, (TAMBOURINE, TAMBOURINE, SHAKER))
     score = with_metronome(score, metronome, params.metronome_share)
     sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
     sources = replace(sources, modelled_share=params.modelled_share)
@@ -298,16 +307,29 @@ def render_track(job: RenderJob, folder: Path) -> Track:
     return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
 
 
-def with_side_sticks(score: Score, rng: np.random.Generator, share: float) -> Score:
-    """Return the score, with a chance of `share` with side sticks (note 37) for snare strokes from its beginning on."""
+def with_strokes_moved(
+    score: Score, rng: np.random.Generator, share: float, notes: Collection[int], to: Sequence[int]
+) -> Score:
+    """Return the score, with a chance of `share` with another drum for the strokes on some.
+
+    Parameters
+    ----------
+    score, rng, share
+        The piece; what draws; the chance, 0..1.
+    notes
+        General MIDI notes of the strokes that move, from the beginning on, for the whole piece or a part of it.
+    to
+        Notes of which one takes their place.
+    """
     if rng.random() >= share:
         return score
     until_s = score.duration_s * (1.0 if rng.random() < 0.6 else rng.uniform(0.3, 0.8))
+    other = int(rng.choice(to)) if len(to) > 1 else to[0]
     parts = tuple(
         replace(
             part,
             notes=tuple(
-                replace(note, pitch=37) if note.pitch in (38, 40) and note.start_s < until_s else note
+                replace(note, pitch=other) if note.pitch in notes and note.start_s < until_s else note
                 for note in part.notes
             ),
         )
