@@ -36,7 +36,7 @@ class ModelSpec:
     classes
         Names of its outputs, in order.
     decoding
-        Keyword arguments of the task's decoder, as tuned on the validation split.
+        Keyword arguments of the task's decoder, as settled on the validation split.
     run
         MLflow run id; empty when training was not tracked.
     data_hash
