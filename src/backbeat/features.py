@@ -82,8 +82,9 @@ class LogMel(nn.Module):
         return torch.log1p(LOG_GAIN * self.mel(padded)).transpose(-1, -2)
 
 
-#: Frames made at a time: a minute at 100 frames a second, so that an hour needs no more memory than its own result.
-_PIECE_FRAMES = 6000
+#: Frames made at a time. Few enough to stay in a processor's cache, which halves the time, and an hour needs no more
+#: memory than its own result.
+_PIECE_FRAMES = 500
 
 
 def log_mel(samples: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ import torch
 from backbeat.beat.network import BeatNetwork
 from backbeat.errors import ConfigError
 from backbeat.genre.network import GenreNetwork
-from backbeat.layers import SpectralStem, run_network
+from backbeat.layers import SpectralStem, for_inference, run_network
 from backbeat.learning import shift_tolerant_loss
 from backbeat.onset.network import OnsetNetwork
 
@@ -42,6 +42,20 @@ def test_chunks_give_what_the_whole_gives() -> None:
     pieces = run_network(network, log_mel, chunk_frames=400, context_frames=200)
     assert whole.shape == pieces.shape == (2, 1001)
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
+
+
+def test_the_copy_for_inference_gives_the_same_and_leaves_the_network_as_it_was() -> None:
+    torch.manual_seed(0)
+    network, log_mel = OnsetNetwork(16, **SMALL), torch.rand(3, 300, 16)
+    for _ in range(20):
+        network(torch.rand(3, 300, 16) * torch.rand(16))  # so that the norms have learnt something
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    quick = for_inference(network)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in quick.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(log_mel), network.eval()(log_mel), atol=1e-4, rtol=1e-4)
 
 
 def test_bands_must_halve() -> None:

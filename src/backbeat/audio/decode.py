@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ class _Pass:
         info = source.info
         self.reader = reader
         self.meter = LoudnessMeter(info.sample_rate_hz, info.channel_names) if measure_loudness else None
+        self._metering: Future[None] | None = None
         self.notes: list[str] = []
         self.rate = info.sample_rate_hz
         self._slack_s = TRUNCATED_LOOSE_S if info.container in LOOSE_CONTAINERS else TRUNCATED_S
@@ -207,11 +209,14 @@ class _Pass:
         self._to_rate = sample_rate_hz or self.rate
         self._resampler: Any = None
         kept = 0
-        for block in read_blocks(source, reader, self.notes):
-            self._measure(info.path, block)
-            kept += self._keep(block)
-            limits.check_decoded(info.path, self.decoded_s, kept)
-        self._keep(np.zeros((info.channels, 0), np.float32), last=True)
+        # Loudness takes as long as reading does, and lets other threads run meanwhile.
+        with ThreadPoolExecutor(1, "backbeat-loudness") as beside:
+            for block in read_blocks(source, reader, self.notes):
+                self._measure(info.path, block, beside)
+                kept += self._keep(block)
+                limits.check_decoded(info.path, self.decoded_s, kept)
+            self._keep(np.zeros((info.channels, 0), np.float32), last=True)
+            self._wait_for_loudness()
 
     @property
     def decoded_s(self) -> float:
@@ -237,7 +242,11 @@ class _Pass:
         """Tell whether less was decoded than the header promises."""
         return declared_s is not None and self.decoded_s < declared_s - self._slack_s
 
-    def _measure(self, path: Path, block: NDArray[np.float32]) -> None:
+    def _wait_for_loudness(self) -> None:
+        if self._metering is not None:
+            self._metering.result()
+
+    def _measure(self, path: Path, block: NDArray[np.float32], beside: Executor) -> None:
         """Add one block to the sums; raise DamagedAudioError at the first sample that is not a number."""
         low, high = block.min(axis=1), block.max(axis=1)  # NaN and infinity reach both
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -251,7 +260,8 @@ class _Pass:
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         self._energy += np.einsum("cn,cn->c", block, block, dtype=np.float64)
         if self.meter is not None:
-            self.meter.add(block)
+            self._wait_for_loudness()  # one block at a time, so that memory stays flat
+            self._metering = beside.submit(self.meter.add, block)
         self.total += block.shape[1]
         self.heard += block.shape[1] if high.max() > low.min() else 0
 

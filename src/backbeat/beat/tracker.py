@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from backbeat.beat.decode import BeatDecoding, decode_beats
 from backbeat.beat.network import BeatNetwork
-from backbeat.layers import run_network
+from backbeat.layers import for_inference, run_network
 from backbeat.model import ModelSpec, load_spec, load_weights
 from backbeat.music import Beats
 
@@ -21,13 +21,14 @@ class BeatTracker:
     Parameters
     ----------
     network
-        In evaluation mode.
+        A trained one; a copy of it is what listens.
     spec
         What was trained, and how it is decoded.
     """
 
     def __init__(self, network: BeatNetwork, spec: ModelSpec) -> None:
         self.network = network
+        self._quick = for_inference(network)
         self.spec = spec
         self.decoding = BeatDecoding(**spec.decoding)
         self.frame_rate_hz = spec.features.frame_rate_hz / BeatNetwork.time_stride
@@ -42,7 +43,7 @@ class BeatTracker:
 
     def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to probabilities of beat and downbeat, (ceil(frames / 2), 2)."""
-        probabilities: NDArray[np.float32] = expit(run_network(self.network, log_mel)).T
+        probabilities: NDArray[np.float32] = expit(run_network(self._quick, log_mel)).T
         return probabilities
 
     def track(self, log_mel: NDArray[np.floating]) -> Beats:

@@ -16,8 +16,8 @@ from backbeat.music import Beats
 
 #: Shares of a track's level that tuning tries.
 GRID: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
-#: Scores nearer than this to the best are as good; of those the value nearest to the one given is taken. About the standard
-#: error on a hundred tracks: a threshold that wins by less on rendered music loses on records (docs/experiments.md).
+#: Scores nearer than this to the best are as good; of those the value nearest to the one given is taken. About the
+#: standard error on a hundred tracks: what wins by less on rendered music loses on records (docs/experiments.md).
 INDIFFERENCE = 0.02
 #: The decoder as it is without tuning.
 DEFAULT = BeatDecoding()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backbeat.genre.network import GenreNetwork
 from backbeat.genre.timbre import timbre_statistics
+from backbeat.layers import for_inference
 from backbeat.model import ModelSpec, load_spec, load_weights
 
 #: Windows that go through the network together.
@@ -61,13 +62,14 @@ class GenreClassifier:
     Parameters
     ----------
     network
-        In evaluation mode.
+        A trained one; a copy of it is what listens.
     spec
         What was trained, and how it is decoded.
     """
 
     def __init__(self, network: GenreNetwork, spec: ModelSpec) -> None:
         self.network = network
+        self._quick = for_inference(network)
         self.spec = spec
         self.decoding = GenreDecoding(**spec.decoding)
 
@@ -82,7 +84,7 @@ class GenreClassifier:
     def embed(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to the mean embedding (embedding,) of all windows."""
         with torch.inference_mode():
-            batches = [self.network.embed(torch.from_numpy(batch)).numpy() for batch in self._windows(log_mel)]
+            batches = [self._quick.embed(torch.from_numpy(batch)).numpy() for batch in self._windows(log_mel)]
         return np.asarray(np.concatenate(batches).mean(axis=0))
 
     def logits(self, log_mel: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -91,11 +93,11 @@ class GenreClassifier:
         With a network that hears timbre, the logits are those of the whole track.
         """
         with torch.inference_mode():
-            if self.network.timbre:
+            if self._quick.timbre:
                 embedding = self.embed(log_mel)
                 whole = np.concatenate([embedding, timbre_statistics(log_mel)])
-                return embedding, self.network.head(torch.from_numpy(whole)).numpy()
-            answers = [self.network(torch.from_numpy(batch)) for batch in self._windows(log_mel)]
+                return embedding, self._quick.head(torch.from_numpy(whole)).numpy()
+            answers = [self._quick(torch.from_numpy(batch)) for batch in self._windows(log_mel)]
         embeddings, logits = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*answers, strict=True))
         return embeddings.mean(axis=0), logits.mean(axis=0)
 

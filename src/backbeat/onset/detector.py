@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from backbeat.layers import run_network
+from backbeat.layers import for_inference, run_network
 from backbeat.model import ModelSpec, load_spec, load_weights
 from backbeat.music import DRUMS, Onsets
 from backbeat.onset.decode import OnsetDecoding, decode_onsets
@@ -21,13 +21,14 @@ class OnsetDetector:
     Parameters
     ----------
     network
-        In evaluation mode.
+        A trained one; a copy of it is what listens.
     spec
         What was trained, and how it is decoded.
     """
 
     def __init__(self, network: OnsetNetwork, spec: ModelSpec) -> None:
         self.network = network
+        self._quick = for_inference(network)
         self.spec = spec
         self.decoding = OnsetDecoding(**spec.decoding)
         self.frame_rate_hz = spec.features.frame_rate_hz
@@ -42,7 +43,7 @@ class OnsetDetector:
 
     def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to (frames, 21): probabilities of onset and each drum, then the drums' velocities."""
-        probabilities: NDArray[np.float32] = expit(run_network(self.network, log_mel)).T
+        probabilities: NDArray[np.float32] = expit(run_network(self._quick, log_mel)).T
         return probabilities
 
     def detect(self, log_mel: NDArray[np.floating]) -> tuple[Onsets, Onsets]:
