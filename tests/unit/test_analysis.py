@@ -39,7 +39,7 @@ ANALYSIS = Analysis(
     beats=tuple(BeatEvent(0.5 * number, number % 4 + 1) for number in range(16)),
     onsets=(OnsetEvent(0.0, 0.9), OnsetEvent(0.5, 0.4)),
     drums=(DrumEvent(0.0, "kick", 0.8), DrumEvent(0.5, "snare", 0.7), DrumEvent(0.5, "hihat_open", 0.3)),
-    genre=GenreGuess("rock", {"rock": 0.7, "jazz": 0.3}),
+    genre=GenreGuess("rock", {"rock": 0.7, "jazz": 0.3}, unsure=False),
     key=KeyGuess("Eb", "minor", 0.6),
     loudness_lufs=-9.25,
     models={"beat": ORIGIN, "onset": replace(ORIGIN, run=None), "genre": replace(ORIGIN, data_hash=None)},
@@ -253,6 +253,8 @@ def test_picture_refuses_formats_and_sizes(analyzer, song, tmp_path):
 def test_words_of_the_picture():
     assert headline(ANALYSIS) == "120.0 BPM  ·  4/4  ·  Eb minor  ·  rock (70%)  ·  −9.2 LUFS  ·  0:08"
     assert headline(NOTHING) == "no beat found  ·  rock (70%)  ·  0:08"
+    torn = GenreGuess("rock", {"rock": 0.4, "jazz": 0.35, "folk": 0.25}, unsure=True)
+    assert headline(replace(NOTHING, genre=torn)) == "no beat found  ·  perhaps rock (40%)  ·  0:08"
     assert [clock(seconds) for seconds in (0, 59.6, 61, 3600)] == ["0:00", "1:00", "1:01", "1:00:00"]
 
 

@@ -7,6 +7,7 @@ classes of `backbeat.beat`, `backbeat.onset` and `backbeat.genre` take a spectro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,9 @@ def shipped_models() -> dict[str, Path]:
 
 class Analyzer:
     """Analyses recordings with one model for each task.
+
+    An analysis keeps two threads at work by itself: with `torch.set_num_threads(1)`, as the command line has it, it is
+    faster than with more.
 
     Parameters
     ----------
@@ -193,13 +197,15 @@ class Analyzer:
 
         rate_hz = self._front_end.params.sample_rate_hz
         duration_s = mono.size / rate_hz
-        spectrogram = log_mel(mono, self._front_end)
-        beat_activations = self._beat.activations(spectrogram)
-        onset_activations = self._onset.activations(spectrogram)
-        genre = self._genre.classify(spectrogram)
-        del spectrogram
-        beats = _within(self._beat.decode(beat_activations), duration_s)
-        onsets, drums = self._onset.decode(onset_activations)
+        # Networks as small as these gain little from several threads each, and much from one beside the other.
+        with ThreadPoolExecutor(1, "backbeat-analysis") as beside:
+            key = beside.submit(estimate_key, mono, rate_hz)
+            spectrogram = log_mel(mono, self._front_end)
+            struck = beside.submit(self._onset_activations_and_events, spectrogram)
+            beat_activations = self._beat.activations(spectrogram)
+            beats = _within(self._beat.decode(beat_activations), duration_s)
+            genre = self._genre.classify(spectrogram)
+            onset_activations, onsets, drums = struck.result()
         tempo_bpm = estimate_tempo_bpm(beats)
         signature = estimate_time_signature(beats, onsets.times_s)
         analysis = Analysis(
@@ -215,8 +221,10 @@ class Analyzer:
             drums=tuple(
                 DrumEvent(time_s, drum, velocity) for time_s, drum, velocity in _events(drums) if time_s <= duration_s
             ),
-            genre=GenreGuess(genre.label, {name: round(share, 4) for name, share in genre.probabilities.items()}),
-            key=_key_guess(estimate_key(mono, rate_hz)),
+            genre=GenreGuess(
+                genre.label, {name: round(share, 4) for name, share in genre.probabilities.items()}, genre.unsure
+            ),
+            key=_key_guess(key.result()),
             loudness_lufs=None if lufs is None else round(lufs, 2),
             models=self.models,
             warnings=warnings,
@@ -230,6 +238,12 @@ class Analyzer:
             embedding=genre.embedding,
         )
         return analysis, evidence
+
+    def _onset_activations_and_events(
+        self, spectrogram: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Onsets, Onsets]:
+        activations = self._onset.activations(spectrogram)
+        return activations, *self._onset.decode(activations)
 
 
 def _origin(spec: ModelSpec) -> ModelOrigin:

@@ -132,6 +132,7 @@ def to_jams(analysis: Analysis) -> Any:
         loudness_lufs=analysis.loudness_lufs,
         time_signature=analysis.time_signature,
         genre_probabilities=dict(analysis.genre.probabilities),
+        genre_unsure=analysis.genre.unsure,
         models={task: asdict(origin) for task, origin in analysis.models.items()},
         warnings=list(analysis.warnings),
     )

@@ -42,7 +42,8 @@ def headline(analysis: Analysis) -> str:
         parts.append(analysis.time_signature)
     if analysis.key is not None:
         parts.append(f"{analysis.key.tonic} {analysis.key.mode}")
-    parts.append(f"{analysis.genre.label} ({analysis.genre.probabilities[analysis.genre.label]:.0%})")
+    likely = analysis.genre.probabilities[analysis.genre.label]
+    parts.append(f"{'perhaps ' if analysis.genre.unsure else ''}{analysis.genre.label} ({likely:.0%})")
     if analysis.loudness_lufs is not None:
         parts.append(f"{analysis.loudness_lufs:.1f} LUFS".replace("-", "\N{MINUS SIGN}"))
     parts.append(clock(analysis.duration_s))

@@ -43,10 +43,11 @@ class DrumEvent:
 
 @dataclass(frozen=True)
 class GenreGuess:
-    """The likeliest genre and the probability of each."""
+    """The likeliest genre and the probability of each; `unsure` when the likeliest is likelier wrong than right."""
 
     label: str
     probabilities: dict[str, float]
+    unsure: bool
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Analysis:
                 beats=tuple(BeatEvent(**beat) for beat in value["beats"]),
                 onsets=tuple(OnsetEvent(**onset) for onset in value["onsets"]),
                 drums=tuple(DrumEvent(**drum) for drum in value["drums"]),
-                genre=GenreGuess(value["genre"]["label"], dict(value["genre"]["probabilities"])),
+                genre=_genre_guess(value["genre"]),
                 key=None if key is None else KeyGuess(key["tonic"], key["mode"], float(key["confidence"])),
                 loudness_lufs=_optional_float(value["loudness_lufs"]),
                 models={task: ModelOrigin(**origin) for task, origin in value["models"].items()},
@@ -131,6 +132,10 @@ class Analysis:
             raise AnnotationError(f"an analysis without {error.args[0]!r}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise AnnotationError(f"a malformed analysis: {error}") from None
+
+
+def _genre_guess(value: Mapping[str, Any]) -> GenreGuess:
+    return GenreGuess(str(value["label"]), dict(value["probabilities"]), bool(value["unsure"]))
 
 
 def _optional_float(value: Any) -> float | None:
@@ -168,7 +173,13 @@ def analysis_schema() -> dict[str, Any]:
             "type": "array",
             "items": _object({"time_s": time, "drum": {"enum": list(DRUMS)}, "velocity": share}),
         },
-        "genre": _object({"label": text, "probabilities": {"type": "object", "additionalProperties": share}}),
+        "genre": _object(
+            {
+                "label": text,
+                "probabilities": {"type": "object", "additionalProperties": share},
+                "unsure": {"type": "boolean", "description": "the label is likelier wrong than right"},
+            }
+        ),
         "key": _nullable(
             _object({"tonic": {"enum": list(TONICS)}, "mode": {"enum": list(MODES)}, "confidence": share})
         ),

@@ -86,8 +86,11 @@ def analyze(
     _check_outputs(several, jams, csv, plot)
     files = list(_expand(paths))
 
+    import torch
+
     from backbeat.analysis import Analyzer
 
+    torch.set_num_threads(1)  # `Analyzer` says why
     analyzer = Analyzer.load(models)
     with _opened(output) as stream:
         outputs = _Outputs(several, as_json, stream, jams, csv, plot)

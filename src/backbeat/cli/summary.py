@@ -43,7 +43,8 @@ def _facts(analysis: Analysis) -> list[tuple[str, Text]]:
     key = analysis.key
     facts.append(("key", Text("not tonal" if key is None else f"{key.tonic} {key.mode}  ({key.confidence:.0%})")))
     likeliest = sorted(analysis.genre.probabilities.items(), key=lambda pair: -pair[1])[:3]
-    facts.append(("genre", Text("  ".join(f"{name} {share:.0%}" for name, share in likeliest))))
+    shares = "  ".join(f"{name} {share:.0%}" for name, share in likeliest)
+    facts.append(("genre", Text(f"unsure: {shares}" if analysis.genre.unsure else shares)))
     lufs = analysis.loudness_lufs
     facts.append(("loudness", Text("not measurable" if lufs is None else f"{lufs:.1f} LUFS")))
     facts.append(("length", Text(f"{clock(analysis.duration_s)}  at {analysis.sample_rate_hz:,} Hz")))

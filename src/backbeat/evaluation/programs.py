@@ -138,7 +138,7 @@ def _our_analysis(models: Path, threads: int) -> Hearing:
 
     from backbeat.analysis import Analyzer
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, threads // 2))  # `Analyzer` has two threads of its own
     analyzer = Analyzer.load({task: models / task for task in ("beat", "onset", "genre")})
 
     def run(path: Path) -> None:

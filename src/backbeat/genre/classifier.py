@@ -18,6 +18,9 @@ from backbeat.model import ModelSpec, load_spec, load_weights
 #: Windows that go through the network together.
 BATCH = 16
 
+#: A label whose calibrated probability is below this is likelier wrong than right.
+UNSURE_BELOW = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class GenreResult:
@@ -36,6 +39,11 @@ class GenreResult:
     label: str
     probabilities: dict[str, float]
     embedding: NDArray[np.float32]
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the label is likelier wrong than right, by its own probability."""
+        return self.probabilities[self.label] < UNSURE_BELOW
 
 
 @dataclass(frozen=True)
