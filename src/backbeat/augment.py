@@ -74,7 +74,7 @@ def augment(log_mel: Tensor, params: Augmentation, rng: np.random.Generator) -> 
     batch, _, bands = log_mel.shape
     if params.shift_bands:
         shifts = rng.integers(-params.shift_bands, params.shift_bands + 1, batch)
-        log_mel = torch.stack([_shift(window, int(shift)) for window, shift in zip(log_mel, shifts, strict=True)])
+        log_mel = torch.stack([shifted(window, int(shift)) for window, shift in zip(log_mel, shifts, strict=True)])
     gain_db = rng.uniform(-params.gain_db, params.gain_db, (batch, 1)) + params.tone_db * _smooth_curves(
         batch, bands, rng
     )
@@ -100,8 +100,8 @@ def augment(log_mel: Tensor, params: Augmentation, rng: np.random.Generator) -> 
     return torch.log1p(linear)
 
 
-def _shift(window: Tensor, bands: int) -> Tensor:
-    """Move a spectrogram up (positive) or down by whole bands, repeating the edge."""
+def shifted(window: Tensor, bands: int) -> Tensor:
+    """Move a spectrogram, shape (frames, mel_bands), up (positive) or down by whole bands, repeating the edge."""
     if bands == 0:
         return window
     if bands > 0:

@@ -202,10 +202,11 @@ class Analyzer:
             key = beside.submit(estimate_key, mono, rate_hz)
             spectrogram = log_mel(mono, self._front_end)
             struck = beside.submit(self._onset_activations_and_events, spectrogram)
+            genre = beside.submit(self._genre.classify, spectrogram)
             beat_activations = self._beat.activations(spectrogram)
             beats = _within(self._beat.decode(beat_activations), duration_s)
-            genre = self._genre.classify(spectrogram)
             onset_activations, onsets, drums = struck.result()
+            guess = genre.result()
         tempo_bpm = estimate_tempo_bpm(beats)
         signature = estimate_time_signature(beats, onsets.times_s)
         analysis = Analysis(
@@ -222,7 +223,7 @@ class Analyzer:
                 DrumEvent(time_s, drum, velocity) for time_s, drum, velocity in _events(drums) if time_s <= duration_s
             ),
             genre=GenreGuess(
-                genre.label, {name: round(share, 4) for name, share in genre.probabilities.items()}, genre.unsure
+                guess.label, {name: round(share, 4) for name, share in guess.probabilities.items()}, guess.unsure
             ),
             key=_key_guess(key.result()),
             loudness_lufs=None if lufs is None else round(lufs, 2),
@@ -235,7 +236,7 @@ class Analyzer:
             beat_rate_hz=self._beat.frame_rate_hz,
             onset_activation=onset_activations[:, 0],
             onset_rate_hz=self._onset.frame_rate_hz,
-            embedding=genre.embedding,
+            embedding=guess.embedding,
         )
         return analysis, evidence
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from backbeat.augment import shifted
 from backbeat.beat.decode import BeatDecoding, decode_beats
 from backbeat.beat.network import BeatNetwork
 from backbeat.layers import for_inference, run_network
 from backbeat.model import ModelSpec, load_spec, load_weights
 from backbeat.music import Beats
+
+#: Mel bands by which the spectrogram is moved up; the network hears it at each, and the mean of the log-odds is taken.
+#: Where it is in two minds about a record, the beat's place turns on details that change with pitch
+#: (docs/experiments.md).
+SHIFTS: tuple[int, ...] = (-2, 2)
 
 
 class BeatTracker:
@@ -43,7 +50,9 @@ class BeatTracker:
 
     def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to probabilities of beat and downbeat, (ceil(frames / 2), 2)."""
-        probabilities: NDArray[np.float32] = expit(run_network(self._quick, log_mel)).T
+        spectrogram = torch.from_numpy(np.asarray(log_mel))
+        heard = [run_network(self._quick, shifted(spectrogram, bands).numpy()) for bands in SHIFTS]
+        probabilities: NDArray[np.float32] = expit(np.mean(heard, axis=0)).T
         return probabilities
 
     def track(self, log_mel: NDArray[np.floating]) -> Beats:
