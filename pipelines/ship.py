@@ -27,10 +27,10 @@ from pipelines.summary import evaluation_settings, progress
 #: What every model of a task is known to get wrong, besides the styles that score worst.
 KNOWN: dict[str, str] = {
     "beat": "Music whose pulse nobody would tap, speech and free rhythm get beats all the same. Bars are less certain "
-    "than beats; of tempi an octave apart the middle one is preferred.",
-    "onset": "Dry clicks of a few milliseconds, such as a metronome's, are taken for the crackle of a record and "
-    "have no onset. Tambourines, shakers and side sticks are taken for hi-hats now and then, hand drums for toms. "
-    "Toms and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the level.",
+    "than beats; of tempi an octave apart the middle one is preferred; 6/8 is taken for 3/4 now and then and the other "
+    "way round, which puts most beats in the wrong place.",
+    "onset": "Tambourines and shakers are taken for hi-hats, side sticks are missed or taken for hi-hats, hand drums for "
+    "toms. Toms and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",
 }
