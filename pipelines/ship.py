@@ -30,7 +30,8 @@ KNOWN: dict[str, str] = {
     "than beats; of tempi an octave apart the middle one is preferred; 6/8 is taken for 3/4 now and then and the other "
     "way round, which puts most beats in the wrong place.",
     "onset": "Tambourines and shakers are taken for hi-hats, side sticks are missed or taken for hi-hats, hand drums "
-    "for toms. Toms and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the level.",
+    "for toms. Toms and cymbals are much less certain than kick, snare and hi-hat. Velocities are relative to the "
+    "level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",
 }
