@@ -85,7 +85,8 @@ def save_model(folder: Path, network: nn.Module, spec: ModelSpec, card: str) -> 
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        safetensors.torch.save_file(state, temporary / WEIGHTS)
+        # Not `save_file`, which lets nobody but the owner read the file: models are served by others.
+        (temporary / WEIGHTS).write_bytes(safetensors.torch.save(state))
         (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card, encoding="utf-8")
 

@@ -43,6 +43,8 @@ def test_round_trip_keeps_specification_and_every_weight(folder: Path, spec: Mod
         assert torch.equal(loaded.state_dict()[name], value), name
     assert not loaded.training
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model.safetensors", "spec.json"]
+    # Whoever may read the card may read the weights.
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "README.md").stat().st_mode
 
 
 def test_saving_again_replaces_the_folder_whole(folder: Path, spec: ModelSpec) -> None:
@@ -57,7 +59,7 @@ def test_a_failing_save_leaves_the_old_model(folder: Path, spec: ModelSpec, monk
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save", fail)
     with pytest.raises(OSError, match="no space"):
         save_model(folder, BeatNetwork(16, **NETWORK), spec, "# new\n")
     assert (folder / "README.md").read_text() == "# card\n"
