@@ -324,7 +324,7 @@ def with_strokes_moved(
     if rng.random() >= share:
         return score
     until_s = score.duration_s * (1.0 if rng.random() < 0.6 else rng.uniform(0.3, 0.8))
-    other = int(rng.choice(to)) if len(to) > 1 else to[0]
+    other = int(rng.choice(to))
     parts = tuple(
         replace(
             part,
