@@ -248,9 +248,10 @@ def _check_splits(tracks: tuple[Track, ...], where: _Rows) -> Iterator[Problem]:
 def _check_genres(tracks: tuple[Track, ...], where: _Rows) -> Iterator[Problem]:
     if not any(track.genre for track in tracks):
         return
-    for track in tracks:
-        if not track.genre:
-            yield where.problem(WARNING, track, "has no genre, though other rows have one")
+    without = [track for track in tracks if not track.genre]
+    if without:
+        more = f"; so have {len(without) - 1} more" if len(without) > 1 else ""
+        yield where.problem(WARNING, without[0], f"has no genre, though other rows have one{more}")
     in_train = Counter(track.genre for track in tracks if track.split == "train" and track.genre)
     first_of = {track.genre: track for track in reversed(tracks) if track.genre}
     for genre, track in sorted(first_of.items()):
