@@ -105,6 +105,12 @@ def test_a_genre_model_from_eight_files(tmp_path: Path, models: dict[str, Path])
         found = model.classify(log_mel(decode(source / name / f"{name}0.wav", sample_rate_hz=RATE_HZ).mono, front_end))
         assert found.label == name
         assert sum(found.probabilities.values()) == pytest.approx(1)
+        assert not found.unfamiliar
+    # A tone is like neither; the head still has an answer, and says that it is none to rely on.
+    tone = np.sin(2 * np.pi * 1000 * np.arange(4 * RATE_HZ) / RATE_HZ).astype(np.float32)
+    found = model.classify(log_mel(0.3 * tone, front_end))
+    assert found.unfamiliar
+    assert found.unsure
     assert not list(tmp_path.glob(".mine*"))
     again = heard(GenreClassifier.from_folder(models["genre"]), [np.zeros((400, 32), np.float32)])
     np.testing.assert_array_equal(again, heard(model, [np.zeros((400, 32), np.float32)]))

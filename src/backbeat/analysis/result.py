@@ -43,7 +43,11 @@ class DrumEvent:
 
 @dataclass(frozen=True)
 class GenreGuess:
-    """The likeliest genre and the probability of each; `unsure` when the likeliest is likelier wrong than right."""
+    """The likeliest genre and the probability of each.
+
+    `unsure` when the likeliest is likelier wrong than right, or the track is unlike all that a model of one's own
+    genres was shown.
+    """
 
     label: str
     probabilities: dict[str, float]

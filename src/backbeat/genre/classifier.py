@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from backbeat.genre.network import GenreNetwork
-from backbeat.genre.timbre import timbre_statistics
+from backbeat.genre.timbre import TIMBRE_SIZE, timbre_statistics
 from backbeat.layers import for_inference
 from backbeat.model import ModelSpec, load_spec, load_weights
 
@@ -20,6 +21,9 @@ BATCH = 16
 
 #: A label whose calibrated probability is below this is likelier wrong than right.
 UNSURE_BELOW = 0.5
+
+#: A track is as far from those that a model learnt from as from so many of the nearest, in the mean.
+NEIGHBOURS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +38,19 @@ class GenreResult:
         Of every genre, most probable first; they sum to 1.
     embedding
         A vector of what the network heard, float32; near for tracks that sound alike.
+    unfamiliar
+        Whether it is unlike all that the model learnt from; only a model of one's own genres tells.
     """
 
     label: str
     probabilities: dict[str, float]
     embedding: NDArray[np.float32]
+    unfamiliar: bool = False
 
     @property
     def unsure(self) -> bool:
-        """Whether the label is likelier wrong than right, by its own probability."""
-        return self.probabilities[self.label] < UNSURE_BELOW
+        """Whether the label is likelier wrong than right by its own probability, or of something unfamiliar."""
+        return self.unfamiliar or self.probabilities[self.label] < UNSURE_BELOW
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,14 @@ class GenreDecoding:
     temperature
         What logits are divided by, so that probabilities mean what they say (Guo, Pleiss, Sun and Weinberger, "On
         calibration of modern neural networks", ICML 2017, section 4.2).
+    familiar_within
+        Distance from the tracks learnt from (`distances`) beyond which a track is unfamiliar; None where none is kept.
     """
 
     window_s: float
     hop_s: float
     temperature: float = 1.0
+    familiar_within: float | None = None
 
 
 class GenreClassifier:
@@ -95,16 +105,13 @@ class GenreClassifier:
             batches = [self._quick.embed(torch.from_numpy(batch)).numpy() for batch in self._windows(log_mel)]
         return np.asarray(np.concatenate(batches).mean(axis=0))
 
-    def logits(self, log_mel: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Map (frames, mel_bands) to the mean embedding (embedding,) and mean logits (classes,) of all windows.
+    def measures(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map (frames, mel_bands) to mean embedding and timbre of the track, (embedding + TIMBRE_SIZE,)."""
+        return np.concatenate([self.embed(log_mel), timbre_statistics(log_mel)])
 
-        With a network that hears timbre, the logits are those of the whole track.
-        """
+    def logits(self, log_mel: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Map (frames, mel_bands) to the mean embedding (embedding,) and mean logits (classes,) of all windows."""
         with torch.inference_mode():
-            if self._quick.timbre:
-                embedding = self.embed(log_mel)
-                whole = np.concatenate([embedding, timbre_statistics(log_mel)])
-                return embedding, self._quick.head(torch.from_numpy(whole)).numpy()
             answers = [self._quick(torch.from_numpy(batch)) for batch in self._windows(log_mel)]
         embeddings, logits = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*answers, strict=True))
         return embeddings.mean(axis=0), logits.mean(axis=0)
@@ -122,10 +129,34 @@ class GenreClassifier:
 
     def classify(self, log_mel: NDArray[np.floating]) -> GenreResult:
         """Map (frames, mel_bands) to label, probabilities and embedding."""
-        embedding, logits = self.logits(log_mel)
+        unfamiliar = False
+        if self._quick.timbre:
+            whole = self.measures(log_mel)
+            embedding = whole[:-TIMBRE_SIZE]
+            with torch.inference_mode():
+                logits = self._quick.head(torch.from_numpy(whole)).numpy()
+            if self.decoding.familiar_within is not None:
+                known, scale = self._quick.references.numpy(), self._quick.scale.numpy()
+                unfamiliar = bool(nearness(distances(whole[None], known, scale))[0] > self.decoding.familiar_within)
+        else:
+            embedding, logits = self.logits(log_mel)
         scaled = logits.astype(np.float64) / self.decoding.temperature
         shares = np.exp(scaled - scaled.max())
         shares /= shares.sum()
         order = np.argsort(-shares, kind="stable")
         probabilities = {self.spec.classes[index]: float(shares[index]) for index in order}
-        return GenreResult(self.spec.classes[order[0]], probabilities, embedding)
+        return GenreResult(self.spec.classes[order[0]], probabilities, embedding, unfamiliar)
+
+
+def distances(
+    measures: NDArray[np.floating], references: NDArray[np.floating], scale: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the Euclidean distances between rows, shape (rows, references), each measure multiplied by its scale."""
+    return cdist(measures * scale, references * scale)
+
+
+def nearness(far: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the `NEIGHBOURS` smallest distances of each row, shape (rows,)."""
+    count = min(NEIGHBOURS, far.shape[1])
+    nearest: NDArray[np.float64] = np.sort(far, axis=1)[:, :count].mean(axis=1)
+    return nearest

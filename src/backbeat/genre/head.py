@@ -3,6 +3,10 @@
 The network stays as it is; the head is multinomial logistic regression on the mean embedding and the timbre statistics
 of a track, which is what forty recordings can teach. Transfer by a linear head on a frozen network is as in Choi,
 Fazekas, Sandler and Cho, "Transfer learning for music classification and regression tasks" (ISMIR 2017).
+
+A head has an answer for anything, and knows only what it was shown. So it remembers the measures of its tracks, and
+calls unfamiliar what lies farther from the nearest than they do from each other (Ramaswamy, Rastogi and Shim,
+"Efficient algorithms for mining outliers from large data sets", SIGMOD 2000).
 """
 
 from __future__ import annotations
@@ -16,14 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from backbeat.errors import CorpusError
-from backbeat.genre.classifier import GenreClassifier
+from backbeat.genre.classifier import GenreClassifier, distances, nearness
 from backbeat.genre.network import GenreNetwork
 from backbeat.genre.task import fit_temperature
-from backbeat.genre.timbre import timbre_statistics
 from backbeat.model import ModelSpec
 
 #: Inverse strength of the L2 penalty, on standardised measures. Between 0.01 and 1 it hardly matters.
 INVERSE_PENALTY = 0.02
+
+#: Share of the tracks learnt from that would be called familiar by the others.
+FAMILIAR = 0.95
+
+#: At most so many tracks are remembered; above that, a random choice.
+REMEMBERED = 512
 
 #: Parts into which tracks are divided so that each is judged by a head that was not shown it.
 FOLDS = 5
@@ -47,9 +56,7 @@ class OwnGenres:
 
 def heard(start: GenreClassifier, spectrograms: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     """Give each track's mean embedding and timbre, shape (tracks, embedding + TIMBRE_SIZE)."""
-    return np.stack(
-        [np.concatenate([start.embed(log_mel), timbre_statistics(log_mel)]) for log_mel in spectrograms]
-    ).astype(np.float64)
+    return np.stack([start.measures(log_mel) for log_mel in spectrograms]).astype(np.float64)
 
 
 def fit_own_genres(
@@ -95,7 +102,18 @@ def fit_own_genres(
     temperature = fit_temperature(logits, truth)
     weights, bias = _linear(measures, truth, len(classes))
     scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
-    classifier = _with_head(start, tuple(classes), weights, bias, temperature)
+    # Spreads of few tracks are uncertain: half of each variance is that of music in general.
+    general = start.network.scale.numpy().astype(np.float64)
+    variance = 0.5 * measures.var(axis=0) + 0.5 / np.maximum(general, 1e-6) ** 2
+    scale = np.where(general > 0, 1 / np.sqrt(variance), 0.0)
+    chosen = np.random.default_rng(seed).permutation(len(genres))[:REMEMBERED]
+    far = distances(measures[chosen], measures[chosen], scale)
+    named = np.array(list(groups))[chosen]
+    far[named[:, None] == named[None, :]] = np.inf  # parts of one song say nothing of how far another would be
+    within = float(np.quantile(nearness(far), FAMILIAR))
+    remembered = {"scale": scale, "references": measures[chosen]}
+    fitted = {"head.weight": weights, "head.bias": bias, **remembered}
+    classifier = _with_head(start, tuple(classes), fitted, temperature, within if np.isfinite(within) else None)
     return OwnGenres(classifier, scaled / scaled.sum(axis=1, keepdims=True))
 
 
@@ -123,17 +141,16 @@ def _linear(
 def _with_head(
     start: GenreClassifier,
     classes: tuple[str, ...],
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64],
+    fitted: dict[str, NDArray[np.float64]],
     temperature: float,
+    familiar_within: float | None,
 ) -> GenreClassifier:
-    settings = {**start.spec.network, "timbre": True}
+    settings = {**start.spec.network, "timbre": True, "references": len(fitted["references"])}
     network = GenreNetwork(start.spec.features.mel_bands, len(classes), **settings)
-    state = {name: value for name, value in start.network.state_dict().items() if not name.startswith("head.")}
-    state["head.weight"] = torch.from_numpy(weights.astype(np.float32))
-    state["head.bias"] = torch.from_numpy(bias.astype(np.float32))
+    state = start.network.state_dict()
+    state |= {name: torch.from_numpy(values.astype(np.float32)) for name, values in fitted.items()}
     network.load_state_dict(state)
     network.eval()
-    decoding = {**start.spec.decoding, "temperature": temperature}
+    decoding = {**start.spec.decoding, "temperature": temperature, "familiar_within": familiar_within}
     spec: ModelSpec = replace(start.spec, network=settings, classes=classes, decoding=decoding)
     return GenreClassifier(network, spec)

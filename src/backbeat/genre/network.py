@@ -30,6 +30,8 @@ class GenreNetwork(SequenceNetwork):
         Share dropped in training, of the sequence's channels and of the embedding.
     timbre
         Whether the logits are of a whole track: of its mean embedding with `timbre.timbre_statistics` behind it.
+    references
+        Number of tracks that it remembers, to tell what is like none of them (`head`).
     sequence
         The other parameters of `backbeat.layers.SequenceNetwork`.
     """
@@ -43,6 +45,7 @@ class GenreNetwork(SequenceNetwork):
         embedding: int = 64,
         dropout: float = 0.1,
         timbre: bool = False,
+        references: int = 0,
         **sequence: Any,
     ) -> None:
         super().__init__(mel_bands, dropout=dropout, **sequence)
@@ -50,7 +53,11 @@ class GenreNetwork(SequenceNetwork):
         self.embedding = nn.Linear(2 * self.width, embedding)
         self.dropout = nn.Dropout(dropout)
         self.timbre = timbre
-        self.head = nn.Linear(embedding + (TIMBRE_SIZE if timbre else 0), classes)
+        measures = embedding + TIMBRE_SIZE
+        self.head = nn.Linear(measures if timbre else embedding, classes)
+        # How far the measures of music in general lie apart: of embedding and timbre, the inverse standard deviation.
+        self.register_buffer("scale", torch.ones(measures))
+        self.register_buffer("references", torch.zeros(references, measures))
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, frames, mel_bands) to an embedding (batch, embedding) and logits (batch, classes)."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -95,16 +96,22 @@ class GenreTask(TaskModule):
     def settle(
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Fit the temperature on the validation tracks; give the decoder's parameters and the accuracy."""
+        """Fit the temperature on the validation tracks; give the decoder's parameters and the accuracy.
+
+        How far measures of tracks lie apart is set in the network from the same tracks.
+        """
         # A track is heard in windows as long as those of training.
         spec = replace(spec, decoding={"window_s": self.optimisation.window_s, **spec.decoding})
         classifier = GenreClassifier(self.network, spec)
         known = [track for track in tracks if track.genre in self._row]
         if not known:
             return asdict(classifier.decoding), {}
-        logits = np.stack(
-            [classifier.logits(store.get(track.corpus, track.id).astype(np.float32))[1] for track in known]
-        )
+        spectrograms = [store.get(track.corpus, track.id).astype(np.float32) for track in known]
+        logits = np.stack([classifier.logits(log_mel)[1] for log_mel in spectrograms])
+        spread = np.std([classifier.measures(log_mel) for log_mel in spectrograms], axis=0)
+        # What never changes, such as a unit of the network that is silent, says nothing.
+        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
+        self.network.scale.copy_(torch.from_numpy(scale.astype(np.float32)))
         truth = np.array([self._row[track.genre] for track in known])
         decoding = {**asdict(classifier.decoding), "temperature": fit_temperature(logits, truth)}
         return decoding, {"accuracy": float(np.mean(logits.argmax(1) == truth))}
