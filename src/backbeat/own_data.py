@@ -77,7 +77,9 @@ def settings_of(task: str) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-def prepare(source: Path, work: Path, start: Path | None, report: Callable[[Problem], None]) -> tuple[Corpus, bool]:
+def prepare(
+    source: Path, work: Path, start: Path | None, report: Callable[[Problem], None], *, progress: bool = True
+) -> tuple[Corpus, bool]:
     """Import, validate and featurise a folder under `work`; what an interrupted run left there is replaced.
 
     Parameters
@@ -89,7 +91,9 @@ def prepare(source: Path, work: Path, start: Path | None, report: Callable[[Prob
     start
         The model to begin with, whose front end is used; the pipeline's when None.
     report
-        Called with each thing that is wrong.
+        Called with each thing that is wrong, its path relative to the imported corpus.
+    progress
+        Whether to show progress bars.
 
     Returns
     -------
@@ -103,14 +107,14 @@ def prepare(source: Path, work: Path, start: Path | None, report: Callable[[Prob
     corpus = import_folder(source, work / "corpora" / "own")
     found = validate_folder(corpus.root)
     for problem in found.problems:
-        report(problem)
+        report(replace(problem, path=problem.path.removeprefix(f"{corpus.root}/")))
     if not found.ok:
         count = len(found.errors)
         raise CorpusError(f"{source}: has {count} error{'s' if count > 1 else ''}, shown above; nothing was trained")
     write_labels(work / "labels", corpus)
     params = FeatureParams(**settings_of("beat")["features"]) if start is None else load_spec(start).features
     lines = read_lines(work / "labels" / "audio" / f"{corpus.name}.jsonl")
-    write_features(work / "features" / corpus.name, params, spectrograms(corpus.root, lines, params))
+    write_features(work / "features" / corpus.name, params, spectrograms(corpus.root, lines, params, progress=progress))
     divided = (source / ANNOTATIONS).is_file() and len({track.split for track in corpus.tracks}) > 1
     return corpus, divided
 
@@ -153,7 +157,13 @@ def learn(
         load_spec(start, task)
     work = output.parent / f".{output.name}.training"
     work.mkdir(parents=True, exist_ok=True)
-    _, divided = prepare(source, work, start, report)
+    try:
+        _, divided = prepare(source, work, start, report, progress=trainer.progress)
+    except BaseException:
+        # What an interrupted training has learnt stays, to go on from.
+        if not (work / "checkpoints").exists():
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     places = Places(
         labels=work / "labels",
         features=work / "features",
@@ -254,7 +264,7 @@ def _learn_genres(
             licence=" AND ".join(filter(None, [model.spec.licence, licences(known)])),
             metrics={"accuracy": round(cross["accuracy"].value, 6)},
         )
-        save_model(places.output, own.classifier.network, spec, card(spec, tracks))
+        save_model(places.output, own.classifier.network, spec, card(spec, known, divided=False))
         run.metrics({f"cross_validated_{name}": found.value for name, found in cross.items()})
         run.files(places.output, "folder")
     after, examples = cross, []

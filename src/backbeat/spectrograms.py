@@ -16,11 +16,11 @@ from backbeat.files import sha256_file
 
 
 def spectrograms(
-    corpus: Path, lines: list[dict[str, str]], params: FeatureParams
+    corpus: Path, lines: list[dict[str, str]], params: FeatureParams, *, progress: bool = True
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Give each track's id and spectrogram; CorpusError when the audio is not what the list says."""
     front_end = LogMel(params)
-    for line in track(lines, description=f"features of {corpus.name}"):
+    for line in track(lines, description=f"features of {corpus.name}", disable=not progress):
         path = corpus / line["path"]
         if not path.is_file():
             raise CorpusError(f"{path}: is missing; `dvc pull` or `dvc repro` brings it")

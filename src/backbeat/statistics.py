@@ -2,7 +2,7 @@
 
 The track is the unit drawn, because beats or onsets of one track are not independent of each other. Intervals are
 bias-corrected and accelerated (Efron, "Better bootstrap confidence intervals", JASA 82, 1987), which stay honest for
-the skewed scores of small test sets, or plain percentiles.
+the skewed scores of small test sets, or plain percentiles. Shares of right answers have Wilson's interval.
 """
 
 from __future__ import annotations
@@ -122,6 +122,30 @@ def micro_f_interval(
         raise ConfigError(f"counts must be one number a track, not arrays of shape {table.shape[:-1]}")
     rows = table[table.sum(axis=1) > 0]  # which NaN is not
     return _interval(rows, _micro_f, confidence, resamples, seed, method)
+
+
+def proportion_interval(right: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Return the share of trues with its score interval (Wilson, JASA 22, 1927).
+
+    Unlike a bootstrap's, it has a width when all tracks are alike: three of three are no proof of all.
+
+    Parameters
+    ----------
+    right
+        Shape (tracks,), 0 or 1 (or booleans).
+    confidence
+        As in `bootstrap_interval`.
+    """
+    from scipy.stats import binomtest
+
+    if not 0 < confidence < 1:
+        raise ConfigError(f"no interval: confidence {confidence}")
+    table = np.asarray(right, dtype=bool)
+    if table.size == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    hits = int(table.sum())
+    limits = binomtest(hits, table.size).proportion_ci(confidence, method="wilson")
+    return Interval(hits / table.size, float(limits.low), float(limits.high), table.size)
 
 
 def paired_bootstrap(

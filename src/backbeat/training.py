@@ -321,17 +321,24 @@ def _write_curves(path: Path, history: list[dict[str, float]]) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def card(spec: ModelSpec, tracks: Sequence[LabelledTrack]) -> str:
-    """Write a model's card: what it does, what it was trained on, and what it scores on the validation split."""
+def card(spec: ModelSpec, tracks: Sequence[LabelledTrack], divided: bool = True) -> str:
+    """Write a model's card: what it does, what it was trained on, and what it scores.
+
+    With tracks that were not divided, the model learnt from all, and each was scored by one that had not heard it.
+    """
     counts = {split: sum(track.split == split for track in tracks) for split in ("train", "valid", "test")}
+    if divided:
+        data = f"{counts['train']} tracks, chosen on {counts['valid']}; {counts['test']} were held out for the test"
+    else:
+        data = f"{len(tracks)} tracks, each of them scored by a model that was not shown it"
     scores = "\n".join(f"| {name} | {value:.3f} |" for name, value in spec.metrics.items())
     return f"""# {spec.name} {spec.version}
 
 Task: {spec.task}. Classes: {", ".join(spec.classes)}.
 
-Trained on {counts["train"]} tracks, chosen on {counts["valid"]}; {counts["test"]} were held out for the test.
+Trained on {data}.
 
-| on the validation split | |
+| {"on the validation split" if divided else "on tracks not shown"} | |
 | --- | --- |
 {scores}
 

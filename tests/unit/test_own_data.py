@@ -92,6 +92,9 @@ def test_a_genre_model_from_eight_files(tmp_path: Path, models: dict[str, Path])
     assert lesson.after["accuracy"].value == 1.0
     assert lesson.before == {}
     assert lesson.tracks == 8
+    assert (
+        "Trained on 8 tracks, each of them scored by a model that was not shown it." in (out / "README.md").read_text()
+    )
     spec = load_spec(out, "genre")
     assert spec.classes == ("bright", "dull")
     assert spec.run
@@ -158,9 +161,11 @@ def test_what_will_not_do_is_refused_and_nothing_is_written(tmp_path: Path, mode
     with pytest.raises(ModelError, match="is a model for beat, not for genre"):
         learn("genre", source, out, start=models["beat"], **common)
     (source / "dull/dull0.wav").write_text("words")
+    told: list[str] = []
     with pytest.raises(CorpusError, match="has 1 error, "):
-        learn("genre", source, out, start=models["genre"], **common)
-    assert not out.exists()
+        learn("genre", source, out, start=models["genre"], **common, report=lambda problem: told.append(str(problem)))
+    assert told == ["audio/dull0.wav: is not audio: it holds text"]
+    assert not [path for path in tmp_path.iterdir() if "mine" in path.name]
 
 
 def test_the_command_writes_a_model_and_says_how_good_it_is(tmp_path: Path, models: dict[str, Path]) -> None:

@@ -11,7 +11,14 @@ import pytest
 from scipy import stats
 
 from backbeat.errors import ConfigError
-from backbeat.statistics import Interval, bootstrap_interval, micro_f_interval, paired_bootstrap, summarise
+from backbeat.statistics import (
+    Interval,
+    bootstrap_interval,
+    micro_f_interval,
+    paired_bootstrap,
+    proportion_interval,
+    summarise,
+)
 
 
 def test_limits_agree_with_scipy():
@@ -158,3 +165,19 @@ def test_settings_that_make_no_sense():
 
 def test_interval_reads_well():
     assert str(Interval(0.91234, 0.8, 0.95, 12)) == "0.912 [0.800, 0.950]"
+
+
+def test_a_share_has_a_width_even_when_all_are_alike():
+    # 0 of 3 by Wilson's formula: 0 to z^2 / (3 + z^2).
+    z = stats.norm.ppf(0.975)
+    none = proportion_interval([0, 0, 0])
+    assert (none.value, none.low, none.count) == (0.0, 0.0, 3)
+    assert none.high == pytest.approx(z**2 / (3 + z**2))
+    most = proportion_interval([True] * 81 + [False] * 19, confidence=0.9)
+    assert most.value == 0.81
+    z2 = stats.norm.ppf(0.95) ** 2
+    middle, half = (81 + z2 / 2) / (100 + z2), math.sqrt(z2 * (81 * 19 / 100 + z2 / 4)) / (100 + z2)
+    assert (most.low, most.high) == pytest.approx((middle - half, middle + half))
+    assert math.isnan(proportion_interval([]).value)
+    with pytest.raises(ConfigError, match="confidence 2"):
+        proportion_interval([1], confidence=2)

@@ -6,6 +6,7 @@ The tracks come from the pipeline's features (`examples_from_features`) or from 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from backbeat.genre.classifier import GenreClassifier
 from backbeat.music import DRUMS, Beats, Onsets
 from backbeat.onset import score as onset_score
 from backbeat.onset.detector import OnsetDetector
-from backbeat.statistics import Interval, bootstrap_interval, summarise
+from backbeat.statistics import Interval, bootstrap_interval, proportion_interval, summarise
 
 if TYPE_CHECKING:
     from backbeat.corpus.annotated import AnnotatedTrack
@@ -213,18 +214,18 @@ def _genre_summary(table: pd.DataFrame, settings: EvaluationSettings) -> dict[st
             method="percentile",
         )
 
+    correct = table["correct"].to_numpy()
+    error = genre_score.score_genres(truths, probabilities, classes).calibration_error if truths else math.nan
     groups = {
         "all": {
-            "accuracy": measure("accuracy", lambda found: found.accuracy),
+            "accuracy": proportion_interval(correct, confidence=settings.confidence),
             "macro_f1": measure("macro_f1", lambda found: found.macro_f1),
-            "calibration_error": measure("calibration_error", lambda found: found.calibration_error),
+            # Drawing with replacement raises it, so that a bootstrap's interval may lie above the value.
+            "calibration_error": Interval(error, math.nan, math.nan, len(truths)),
         }
     }
     for style, rows in table.groupby("style"):
-        interval = bootstrap_interval(
-            rows["correct"], confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
-        )
-        groups[str(style)] = {"accuracy": interval}
+        groups[str(style)] = {"accuracy": proportion_interval(rows["correct"], confidence=settings.confidence)}
     return groups
 
 

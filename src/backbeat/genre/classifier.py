@@ -152,7 +152,8 @@ def distances(
     measures: NDArray[np.floating], references: NDArray[np.floating], scale: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Return the Euclidean distances between rows, shape (rows, references), each measure multiplied by its scale."""
-    return cdist(measures * scale, references * scale)
+    far: NDArray[np.float64] = cdist(measures * scale, references * scale)
+    return far
 
 
 def nearness(far: NDArray[np.float64]) -> NDArray[np.float64]:

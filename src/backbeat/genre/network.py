@@ -37,6 +37,8 @@ class GenreNetwork(SequenceNetwork):
     """
 
     time_stride = 4
+    scale: Tensor
+    references: Tensor
 
     def __init__(
         self,
