@@ -24,8 +24,8 @@ import soundfile
 from mirdata import core, download_utils
 
 from backbeat.corpus.contract import Corpus, Track
-from backbeat.corpus.download import fetch
 from backbeat.corpus.mirdata_source import NAMES, import_mirdata
+from backbeat.download import fetch
 from backbeat.errors import AnnotationError, CorpusError, CorpusUnavailableError
 from backbeat.music import Key, TimeSignature
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.audio.mixing import resample
 from backbeat.errors import ConfigError, UnsupportedAudioError
 from backbeat.files import atomic_path
 
@@ -102,25 +102,90 @@ def encode(
     ConfigError
         If samples, bit depth or bit rate make no sense.
     """
-    path = Path(path)
     samples = checked_samples(samples, sample_rate_hz, bitrate)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIX_CODECS:
-        known = " ".join(sorted(SUFFIX_CODECS))
-        raise UnsupportedAudioError(path, f"cannot be written: {suffix or 'no suffix'} is none of {known}")
-    codec = codec or SUFFIX_CODECS[suffix]
-    _check_pair(path, suffix, codec)
-    with atomic_path(path) as temporary:
+    with AudioWriter(
+        path,
+        samples.shape[0],
+        sample_rate_hz,
+        bit_depth=bit_depth,
+        floating=floating,
+        codec=codec,
+        bitrate=bitrate,
+        tags=tags,
+    ) as writer:
+        writer.write(samples)
+
+
+class AudioWriter:
+    """A file that is written block by block, and appears when all is written; parameters as of `encode`.
+
+    Used as a context: where that ends in an error there is no file, and one that was there stays.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        channels: int,
+        sample_rate_hz: int,
+        *,
+        bit_depth: int = 16,
+        floating: bool = False,
+        codec: str | None = None,
+        bitrate: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.channels = channels
+        check_numbers(sample_rate_hz, bitrate)
+        suffix = self.path.suffix.lower()
+        if suffix not in SUFFIX_CODECS:
+            known = " ".join(sorted(SUFFIX_CODECS))
+            raise UnsupportedAudioError(self.path, f"cannot be written: {suffix or 'no suffix'} is none of {known}")
+        codec = codec or SUFFIX_CODECS[suffix]
+        _check_pair(self.path, suffix, codec)
+        self._open: Callable[[ExitStack, Path], _SndfileWriter | _AvWriter]
         if codec in ("pcm", "flac", "vorbis"):
             subtype = "VORBIS" if codec == "vorbis" else _subtype(suffix, bit_depth, floating)
-            refuse_shape(path, suffix, samples, sample_rate_hz)
-            write_sndfile(temporary, _SNDFILE_FORMATS[suffix], subtype, samples, sample_rate_hz, bitrate, tags)
+            refuse_shape(self.path, suffix, channels, sample_rate_hz)
+            self._open = lambda _, target: _SndfileWriter(
+                target, _SNDFILE_FORMATS[suffix], subtype, channels, sample_rate_hz, bitrate, tags
+            )
         else:
             if codec == "alac" and (bit_depth not in (16, 24) or floating):
                 raise ConfigError(f"ALAC is written with 16 or 24 bits, not {bit_depth}")
-            layout = lossy_layout(path, codec, samples, sample_rate_hz)
-            with temporary.open("wb+") as stream:
-                write_av(stream, _AV_FORMATS[suffix], codec, samples, sample_rate_hz, layout, bitrate, tags, bit_depth)
+            layout = lossy_layout(self.path, codec, channels, sample_rate_hz)
+            self._open = lambda stack, target: _AvWriter(
+                stack.enter_context(target.open("wb+")),
+                _AV_FORMATS[suffix],
+                codec,
+                channels,
+                sample_rate_hz,
+                layout,
+                bitrate,
+                tags,
+                bit_depth,
+            )
+        self._stack = ExitStack()
+        self._writer: _SndfileWriter | _AvWriter | None = None
+
+    def __enter__(self) -> AudioWriter:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            self._writer = self._open(stack, temporary)
+            stack.push(self._writer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def write(self, samples: NDArray[np.floating]) -> None:
+        """Append finite samples of shape (channels, n), full scale ±1."""
+        if samples.ndim != 2 or samples.shape[0] != self.channels:
+            raise ConfigError(f"{self.path}: takes samples of shape ({self.channels}, n), not {samples.shape}")
+        if self._writer is None:
+            raise ConfigError(f"{self.path}: is not open for writing")
+        self._writer.write(samples)
 
 
 def checked_samples(samples: NDArray[np.floating], sample_rate_hz: int, bitrate: int | None) -> NDArray[np.float64]:
@@ -132,11 +197,16 @@ def checked_samples(samples: NDArray[np.floating], sample_rate_hz: int, bitrate:
         raise ConfigError(f"samples to encode have shape (channels, samples), {array.shape} looks transposed")
     if not np.isfinite(array).all():
         raise ConfigError("samples to encode hold NaN or infinity")
+    check_numbers(sample_rate_hz, bitrate)
+    return array
+
+
+def check_numbers(sample_rate_hz: int, bitrate: int | None) -> None:
+    """Raise ConfigError for a rate or bit rate that makes no sense."""
     if sample_rate_hz <= 0:
         raise ConfigError(f"a sample rate of {sample_rate_hz} Hz makes no sense")
     if bitrate is not None and not 4000 <= bitrate <= 3_000_000:
         raise ConfigError(f"a bit rate of {bitrate} makes no sense: it is in bits a second")
-    return array
 
 
 def _check_pair(path: Path, suffix: str, codec: str) -> None:
@@ -157,20 +227,19 @@ def _subtype(suffix: str, bit_depth: int, floating: bool) -> str:
     return names[bit_depth]
 
 
-def refuse_shape(path: Path, suffix: str, samples: NDArray, sample_rate_hz: int) -> None:
+def refuse_shape(path: Path, suffix: str, channels: int, sample_rate_hz: int) -> None:
     """Raise when a format of libsndfile cannot hold the rate or the channels."""
     most = {".flac": 8, ".ogg": 8, ".oga": 8}.get(suffix, 64)
     top_hz = {".flac": 655350, ".ogg": 200000, ".oga": 200000}.get(suffix, 768000)
-    if samples.shape[0] > most:
-        raise UnsupportedAudioError(path, f"cannot be written: {suffix} holds {most} channels, not {samples.shape[0]}")
+    if channels > most:
+        raise UnsupportedAudioError(path, f"cannot be written: {suffix} holds {most} channels, not {channels}")
     if sample_rate_hz > top_hz:
         raise UnsupportedAudioError(path, f"cannot be written: {suffix} goes to {top_hz} Hz, not {sample_rate_hz}")
 
 
-def lossy_layout(path: Path | str, codec: str, samples: NDArray, sample_rate_hz: int) -> str:
+def lossy_layout(path: Path | str, codec: str, channels: int, sample_rate_hz: int) -> str:
     """Return the channel layout for libav, or raise when the codec cannot hold the rate or the channels."""
     spec = _LOSSY[codec]
-    channels = samples.shape[0]
     if channels > spec.max_channels:
         text = f"cannot be written: {spec.label} holds {spec.max_channels} channels, not {channels}"
         raise UnsupportedAudioError(path, text)
@@ -200,22 +269,8 @@ def write_sndfile(
     tags: Mapping[str, str] | None,
 ) -> None:
     """Write with libsndfile."""
-    import soundfile
-
-    level = None
-    if subtype == "VORBIS":
-        wanted = bitrate or 80000 * samples.shape[0]
-        samples = samples[_VORBIS_ORDER.get(samples.shape[0], slice(None))]
-        level = 1.0 - _vorbis_quality(wanted, samples.shape[0], sample_rate_hz)
-    with soundfile.SoundFile(
-        target, "w", sample_rate_hz, samples.shape[0], subtype, format=kind, compression_level=level
-    ) as file:
-        for name, value in (tags or {}).items():
-            if name in ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license"):
-                setattr(file, name, value)
-        # In pieces: libVorbis takes stack for all that it gets at once.
-        for at in range(0, samples.shape[1], 16384):
-            file.write(np.ascontiguousarray(samples[:, at : at + 16384].T))
+    with _SndfileWriter(target, kind, subtype, samples.shape[0], sample_rate_hz, bitrate, tags) as writer:
+        writer.write(samples)
 
 
 def write_av(
@@ -230,29 +285,132 @@ def write_av(
     bit_depth: int = 16,
 ) -> None:
     """Write with libav, without time stamps or random numbers in the file."""
-    import av
+    channels = samples.shape[0]
+    with _AvWriter(stream, container, codec, channels, sample_rate_hz, layout, bitrate, tags, bit_depth) as writer:
+        writer.write(samples)
 
-    spec = _LOSSY[codec]
-    rate = 48000 if codec == "opus" else sample_rate_hz
-    data = resample(samples.astype(np.float32), sample_rate_hz, rate) if rate != sample_rate_hz else samples
-    sample_format = "s16p" if codec == "alac" and bit_depth == 16 else spec.sample_format
-    with av.open(stream, "w", format=container, options={"fflags": "+bitexact"}) as media:
-        media.metadata.update(tags or {})
-        track = media.add_stream(spec.encoder, rate=rate, layout=layout)
-        track.codec_context.format = sample_format
-        track.codec_context.thread_count = 1
+
+class _SndfileWriter:
+    """A file that libsndfile writes, block by block."""
+
+    def __init__(
+        self,
+        target: Path | BinaryIO,
+        kind: str,
+        subtype: str,
+        channels: int,
+        sample_rate_hz: int,
+        bitrate: int | None,
+        tags: Mapping[str, str] | None,
+    ) -> None:
+        import soundfile
+
+        level = None
+        self._order: list[int] | slice = slice(None)
+        if subtype == "VORBIS":
+            self._order = _VORBIS_ORDER.get(channels, slice(None))
+            level = 1.0 - _vorbis_quality(bitrate or 80000 * channels, channels, sample_rate_hz)
+        self._file = soundfile.SoundFile(
+            target, "w", sample_rate_hz, channels, subtype, format=kind, compression_level=level
+        )
+        for name, value in (tags or {}).items():
+            if name in ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license"):
+                setattr(self._file, name, value)
+
+    def __enter__(self) -> _SndfileWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, samples: NDArray) -> None:
+        """Append samples of shape (channels, n)."""
+        # In pieces: libVorbis takes stack for all that it gets at once.
+        for at in range(0, samples.shape[1], 16384):
+            self._file.write(np.ascontiguousarray(samples[self._order, at : at + 16384].T))
+
+
+class _AvWriter:
+    """A file that libav writes, block by block: whole frames as they come, and the rest at the end."""
+
+    def __init__(
+        self,
+        stream: Any,
+        container: str,
+        codec: str,
+        channels: int,
+        sample_rate_hz: int,
+        layout: str,
+        bitrate: int | None,
+        tags: Mapping[str, str] | None,
+        bit_depth: int,
+    ) -> None:
+        import av
+
+        spec = _LOSSY[codec]
+        self._rate = 48000 if codec == "opus" else sample_rate_hz
+        self._format = "s16p" if codec == "alac" and bit_depth == 16 else spec.sample_format
+        self._layout = layout
+        self._resampler: Any = None
+        if self._rate != sample_rate_hz:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(sample_rate_hz, self._rate, channels, dtype="float32", quality="HQ")
+        self._waiting = np.zeros((channels, 0), np.float32)
+        self._given = 0
+        self._media = av.open(stream, "w", format=container, options={"fflags": "+bitexact"})
+        self._media.metadata.update(tags or {})
+        self._track = self._media.add_stream(spec.encoder, rate=self._rate, layout=layout)
+        self._track.codec_context.format = self._format
+        self._track.codec_context.thread_count = 1
         if codec != "alac":
-            track.bit_rate = bitrate or _default_bitrate(spec, rate, data.shape[0])
-        track.codec_context.open(strict=False)
-        step = track.codec_context.frame_size or 4096
-        for at in range(0, data.shape[1], step):
-            planes = _as_format(data[:, at : at + step], sample_format)
-            frame = av.AudioFrame(sample_format, layout, min(step, data.shape[1] - at))
+            self._track.bit_rate = bitrate or _default_bitrate(spec, self._rate, channels)
+        self._track.codec_context.open(strict=False)
+
+    def __enter__(self) -> _AvWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                if self._resampler is not None:
+                    self._take(self._resampled(np.zeros((self._waiting.shape[0], 0), np.float32), last=True))
+                self._encode(self._waiting)
+                self._media.mux(self._track.encode(None))
+        finally:
+            self._media.close()
+
+    def write(self, samples: NDArray) -> None:
+        """Append samples of shape (channels, n)."""
+        self._take(samples if self._resampler is None else self._resampled(samples, last=False))
+
+    def _resampled(self, samples: NDArray, *, last: bool) -> NDArray:
+        block = np.ascontiguousarray(samples.T, dtype=np.float32)
+        return np.asarray(self._resampler.resample_chunk(block, last=last)).T
+
+    def _take(self, samples: NDArray) -> None:
+        joined = np.concatenate([self._waiting, samples], axis=1) if self._waiting.shape[1] else samples
+        step = self._step
+        whole = joined.shape[1] // step * step
+        self._encode(joined[:, :whole])
+        self._waiting = joined[:, whole:].copy()
+
+    @property
+    def _step(self) -> int:
+        return int(self._track.codec_context.frame_size) or 4096
+
+    def _encode(self, samples: NDArray) -> None:
+        import av
+
+        step = self._step
+        for at in range(0, samples.shape[1], step):
+            planes = _as_format(samples[:, at : at + step], self._format)
+            frame = av.AudioFrame(self._format, self._layout, min(step, samples.shape[1] - at))
             for plane, values in zip(frame.planes, planes, strict=False):  # PyAV 18 counts a ninth plane in 7.1
                 plane.update(values.tobytes().ljust(plane.buffer_size, b"\0"))
-            frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-            media.mux(track.encode(frame))
-        media.mux(track.encode(None))
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, self._given, Fraction(1, self._rate)
+            self._given += frame.samples
+            self._media.mux(self._track.encode(frame))
 
 
 def _default_bitrate(spec: _Lossy, rate: int, channels: int) -> int:

@@ -57,10 +57,10 @@ def codec_roundtrip(
     name = Path(f"<{codec} in memory>")
     stream = io.BytesIO()
     if codec == "vorbis":
-        refuse_shape(name, ".ogg", data, sample_rate_hz)
+        refuse_shape(name, ".ogg", data.shape[0], sample_rate_hz)
         write_sndfile(stream, "OGG", "VORBIS", data, sample_rate_hz, bitrate_bps, None)
     else:
-        layout = lossy_layout(name, codec, data, sample_rate_hz)
+        layout = lossy_layout(name, codec, data.shape[0], sample_rate_hz)
         write_av(stream, _CONTAINERS[codec], codec, data, sample_rate_hz, layout, bitrate_bps, None)
     source = inspect(name, stream, len(stream.getbuffer()))
     notes: list[str] = []

@@ -24,9 +24,9 @@ from typing import Any
 from backbeat.audio import AUDIO_SUFFIXES
 from backbeat.corpus.annotated import AnnotatedTrack, CopyMode, store
 from backbeat.corpus.contract import Corpus
-from backbeat.corpus.download import Progress, fetch, md5_file
 from backbeat.corpus.mirdata_sets import DATA_SETS, NAMES, DataSet, convert
 from backbeat.corpus.splits import Shares, assign_splits
+from backbeat.download import Progress, fetch, md5_file
 from backbeat.errors import AnnotationError, CorpusError, CorpusUnavailableError
 
 

@@ -1,0 +1,122 @@
+"""Waveforms to stems, in segments: any length in flat memory, and to the sample what one pass over all would give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backbeat.errors import ConfigError
+from backbeat.separation.network import SeparatorNetwork
+
+# What four Hann windows squared sum to, where they overlap by three quarters.
+_OVERLAP_GAIN = 1.5
+
+
+def separate_blocks(
+    network: SeparatorNetwork, blocks: Iterable[NDArray[np.floating]], *, segments_at_once: int = 1
+) -> Iterator[NDArray[np.float32]]:
+    """Separate a stream of stereo audio.
+
+    The network hears segments of `params.segment_frames` frames that do not overlap, each by itself, as Spleeter has
+    it; frames overlap from one segment into the next, so that nothing is lost where they meet.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on any device.
+    blocks
+        Arrays of shape (2, samples), of any lengths, at `params.sample_rate_hz`.
+    segments_at_once
+        Segments that go through the network together; more is quicker on a GPU and takes as much more memory.
+
+    Yields
+    ------
+    Arrays of shape (instruments, 2, samples), float32, which joined are as long as the blocks joined.
+
+    Raises
+    ------
+    ConfigError
+        If a block has another shape, or `segments_at_once` is not positive.
+    """
+    if segments_at_once < 1:
+        raise ConfigError(f"segments_at_once must be 1 or more, not {segments_at_once}")
+    params = network.params
+    step, length = params.frame_step, params.frame_length
+    hop = params.segment_frames * step * segments_at_once
+    device = next(network.parameters()).device
+    overlap = Overlap(length, step, len(params.instruments), device)
+    # A frame of silence before the first sample, so that it too lies under four windows.
+    waiting = torch.zeros(2, length, device=device)
+    taken = given = 0
+    for block in blocks:
+        if block.ndim != 2 or block.shape[0] != 2:
+            raise ConfigError(f"a block of audio must be of shape (2, samples), not {block.shape}")
+        taken += block.shape[1]
+        piece = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(device)
+        waiting = torch.cat([waiting, piece], dim=1)
+        while waiting.shape[1] >= hop + length - step:
+            stems = _separate(network, waiting[:, : hop + length - step], overlap)
+            waiting = waiting[:, hop:]
+            for out in _without_lead(stems, given, length):
+                yield out
+            given += hop
+    # The rest, with silence behind it up to whole segments.
+    while given < taken + length:
+        rest = waiting[:, : hop + length - step]
+        # A segment is short where the audio ends; the network hears whole segments only.
+        whole = torch.nn.functional.pad(rest, (0, hop + length - step - rest.shape[1]))
+        stems = _separate(network, whole, overlap)[..., : taken + length - given]
+        waiting = waiting[:, hop:]
+        for out in _without_lead(stems, given, length):
+            yield out
+        given += hop
+
+
+class Overlap:
+    """Adds overlapping frames up, over the ends of pieces."""
+
+    def __init__(self, length: int, step: int, instruments: int, device: torch.device) -> None:
+        self.window = torch.hann_window(length, periodic=True, device=device)
+        self.step = step
+        self.tail = torch.zeros(instruments, 2, length - step, device=device)
+
+    def add(self, frames: Tensor) -> Tensor:
+        """Map windowed frames (instruments, 2, frames, length) to their samples (instruments, 2, frames * step).
+
+        What reaches beyond is kept for the next call.
+        """
+        instruments, channels, count, length = frames.shape
+        quarters = frames.reshape(instruments, channels, count, length // self.step, self.step)
+        total = torch.zeros(instruments, channels, count + length // self.step - 1, self.step, device=frames.device)
+        for quarter in range(length // self.step):
+            total[:, :, quarter : quarter + count] += quarters[:, :, :, quarter]
+        samples = total.reshape(instruments, channels, -1)
+        samples[..., : length - self.step] += self.tail
+        self.tail = samples[..., count * self.step :].clone()
+        return samples[..., : count * self.step]
+
+
+def _without_lead(stems: Tensor, given: int, lead: int) -> Iterator[NDArray[np.float32]]:
+    """Leave out what belongs to the silence before the first sample."""
+    kept = stems[..., max(0, lead - given) :]
+    if kept.shape[-1]:
+        yield kept.cpu().numpy()
+
+
+def _separate(network: SeparatorNetwork, samples: Tensor, overlap: Overlap) -> Tensor:
+    """Separate (2, frames * step + length - step) samples to (instruments, 2, frames * step)."""
+    params = network.params
+    with torch.inference_mode():
+        frames = samples.unfold(1, params.frame_length, params.frame_step)
+        spectrum = torch.fft.rfft(frames * overlap.window)
+        # The network takes segments first, then channels, frames and bins.
+        heard = spectrum[..., : params.bins].abs().unflatten(1, (-1, params.segment_frames)).transpose(0, 1)
+        masks = network(heard).transpose(1, 2).flatten(2, 3)
+        masked = torch.zeros(len(params.instruments), *spectrum.shape, dtype=spectrum.dtype, device=samples.device)
+        masked[..., : params.bins] = masks * spectrum[..., : params.bins]
+        windowed = torch.fft.irfft(masked, n=params.frame_length) * (overlap.window / _OVERLAP_GAIN)
+        return overlap.add(windowed)
