@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ def decode(
     limits: AudioLimits = AudioLimits(),  # noqa: B008 (frozen)
     allow_silence: bool = False,
     measure_loudness: bool = False,
+    spool: Path | None = None,
 ) -> Audio:
     """Decode a file of any format that libsndfile or libav know; its content decides which, not its name.
 
@@ -98,6 +100,9 @@ def decode(
         Accept a file in which nothing is above SILENCE_DB.
     measure_loudness
         Measure the loudness on the way, of all channels at the file's own rate.
+    spool
+        A folder for a nameless temporary file in which the samples are kept instead of in memory: for hours of audio.
+        The array is then mapped from it.
 
     Returns
     -------
@@ -122,7 +127,7 @@ def decode(
         limits.check_bytes(path, size)
         source = inspect(path, stream, size)
         limits.check_seconds(path, source.info.duration_s)
-        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, measure_loudness)
+        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, measure_loudness, spool)
 
 
 def _decode_source(
@@ -132,14 +137,15 @@ def _decode_source(
     limits: AudioLimits,
     allow_silence: bool,
     measure_loudness: bool,
+    spool: Path | None,
 ) -> Audio:
     """Decode an inspected file, with a second decoder when the first one stops early."""
     info = source.info
     weights = mono_weights(info.channel_names) if mono else None
-    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits, measure_loudness)
+    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits, measure_loudness, spool)
     for reader in source.readers[1:]:
         if best.notes or best.is_short(source.declared_s):
-            other = _Pass(source, reader, sample_rate_hz, weights, limits, measure_loudness)
+            other = _Pass(source, reader, sample_rate_hz, weights, limits, measure_loudness, spool)
             best = max(best, other, key=lambda done: done.heard)
     warnings = _judge(source, best)
     if not allow_silence and best.peak <= 10 ** (SILENCE_DB / 20):
@@ -148,7 +154,7 @@ def _decode_source(
     if mono and info.channels > 1 and best.has_cancelled:
         one = np.zeros(info.channels, np.float32)
         one[best.loudest] = 1.0
-        best = _Pass(source, best.reader, sample_rate_hz, one, limits)
+        best = _Pass(source, best.reader, sample_rate_hz, one, limits, spool=spool)
         warnings.append("the channels cancel each other: the louder one is used instead of their mix")
     return Audio(best.samples(source), sample_rate_hz or info.sample_rate_hz, info, tuple(warnings), lufs)
 
@@ -190,6 +196,7 @@ class _Pass:
         weights: NDArray[np.float32] | None,
         limits: AudioLimits,
         measure_loudness: bool = False,
+        spool: Path | None = None,
     ) -> None:
         info = source.info
         self.reader = reader
@@ -201,7 +208,7 @@ class _Pass:
         self.total = 0  # samples a channel, at the rate of the file
         self.heard = 0  # of them, those in blocks with sound
         self._weights = weights
-        self._parts: list[NDArray[np.float32]] = []
+        self._kept = _Kept(1 if weights is not None else info.channels, spool)
         self._low = np.full(info.channels, np.inf)
         self._high = np.full(info.channels, -np.inf)
         self._energy = np.zeros(info.channels)
@@ -272,9 +279,7 @@ class _Pass:
             self._mix_energy += float(np.einsum("cn,cn->", block, block, dtype=np.float64))
         if self._to_rate != self.rate:
             block = self._resampled(block, last)
-        if block.shape[1]:
-            self._parts.append(block)
-        return block.nbytes
+        return self._kept.add(block)
 
     def _resampled(self, block: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         """Push one block through the streaming resampler."""
@@ -289,11 +294,38 @@ class _Pass:
 
     def samples(self, source: Source) -> NDArray[np.float32]:
         """Return all samples, shape (channels, samples), without the padding that MP4 declares."""
-        channels = 1 if self._weights is not None else source.info.channels
-        joined = np.concatenate(self._parts, axis=1) if self._parts else np.zeros((channels, 0), np.float32)
-        self._parts = []
+        joined = self._kept.joined()
         if source.info.container == "mp4" and source.declared_s:
             end = round(source.declared_s * self._to_rate)
             if end < joined.shape[1] < end + TRUNCATED_LOOSE_S * self._to_rate:
                 joined = joined[:, :end]
-        return np.ascontiguousarray(joined)
+        return joined if isinstance(joined, np.memmap) else np.ascontiguousarray(joined)
+
+
+class _Kept:
+    """Blocks of samples until they are joined: in memory, or in a nameless file."""
+
+    def __init__(self, channels: int, spool: Path | None) -> None:
+        self.channels = channels
+        self._parts: list[NDArray[np.float32]] = []
+        self._file: Any = None if spool is None else tempfile.TemporaryFile(dir=spool)  # noqa: SIM115 (mapped later)
+
+    def add(self, block: NDArray[np.float32]) -> int:
+        """Append (channels, n); return the bytes of memory that it takes."""
+        if block.shape[1] == 0:
+            return 0
+        if self._file is not None:
+            self._file.write(np.ascontiguousarray(block.T).tobytes())
+            return 0
+        self._parts.append(block)
+        return block.nbytes
+
+    def joined(self) -> NDArray[np.float32]:
+        """Return all, shape (channels, samples)."""
+        if self._file is not None:
+            self._file.flush()
+            count = self._file.tell() // (4 * self.channels)
+            if count:
+                return np.memmap(self._file, np.float32, "r", shape=(count, self.channels)).T
+        parts, self._parts = self._parts, []
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)

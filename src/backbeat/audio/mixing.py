@@ -23,6 +23,12 @@ DEFAULT_LAYOUTS: dict[int, tuple[str, ...]] = {
 _WEIGHTS = {"FL": 1.0, "FR": 1.0, "FC": 2**0.5, "BL": 0.5**0.5, "BR": 0.5**0.5, "SL": 0.5**0.5, "SR": 0.5**0.5}
 _WEIGHTS |= {"BC": 1.0, "FLC": 1.0, "FRC": 1.0, "WL": 0.5**0.5, "WR": 0.5**0.5, "LFE": 0.0, "LFE2": 0.0}
 
+_SIDE_WEIGHTS = {
+    side: {f"F{side}": 1.0, f"F{side}C": 1.0}
+    | dict.fromkeys(("FC", "BC", f"B{side}", f"S{side}", f"W{side}"), 0.5**0.5)
+    for side in "LR"
+}
+
 #: A mix this far below its loudest channel has cancelled; independent channels lose 3 dB, one silent channel 6 dB.
 CANCELLED_DB = -20.0
 
@@ -39,6 +45,22 @@ def mono_weights(channel_names: tuple[str, ...]) -> NDArray[np.float32]:
         weights = np.ones(count)
     normalised: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
     return normalised
+
+
+def stereo_weights(channel_names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the weights of the channels in a stereo mix, shape (2, channels); those of a side sum to 1 at most.
+
+    One channel goes to both sides, two stay as they are. Surround follows ITU-R BS.775-4 (table 2): to each front side
+    the centre and its own other channels at -3 dB, LFE dropped, then both sides alike so that full scale stays full
+    scale. Of unknown layouts the first two channels are taken.
+    """
+    if len(channel_names) == 1:
+        return np.ones((2, 1), np.float32)
+    sides = np.array([[_SIDE_WEIGHTS[side].get(name, 0.0) for name in channel_names] for side in "LR"])
+    if len(channel_names) == 2 or not set(channel_names) <= set(_WEIGHTS) or not sides.any():
+        return np.eye(2, len(channel_names), dtype=np.float32)
+    weights: NDArray[np.float32] = (sides / max(1.0, sides.sum(axis=1).max())).astype(np.float32)
+    return weights
 
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:

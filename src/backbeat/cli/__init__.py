@@ -1,4 +1,4 @@
-"""The command line: `backbeat analyze`, `evaluate`, `bench`, `train`, `probe`, `models` and `corpus`.
+"""The command line: `backbeat analyze`, `evaluate`, `bench`, `train`, `separate`, `probe`, `models` and `corpus`.
 
 Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
 `backbeat --help` answers at once.
@@ -16,9 +16,12 @@ from backbeat.cli.analyzing import EPILOG, analyze
 from backbeat.cli.benching import EPILOG as BENCH_EPILOG
 from backbeat.cli.benching import bench
 from backbeat.cli.corpus import corpus_app
+from backbeat.cli.models import models_app
+from backbeat.cli.probing import PROBE_EPILOG, probe
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
-from backbeat.cli.show import PROBE_EPILOG, models_app, probe
+from backbeat.cli.separating import EPILOG as SEPARATE_EPILOG
+from backbeat.cli.separating import separate
 from backbeat.cli.training import EPILOG as TRAIN_EPILOG
 from backbeat.cli.training import train
 from backbeat.errors import BackbeatError
@@ -59,6 +62,7 @@ app.command("analyze", epilog=EPILOG)(analyze)
 app.command("evaluate", epilog=EVALUATE_EPILOG)(evaluate)
 app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("train", epilog=TRAIN_EPILOG)(train)
+app.command("separate", epilog=SEPARATE_EPILOG)(separate)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

@@ -1,0 +1,116 @@
+"""`backbeat separate`: songs into stems."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backbeat.errors import BackbeatError, ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+EPILOG = """[bold]Examples[/bold]
+
+backbeat models pull spleeter:4stems                                  (once)
+
+backbeat separate song.mp3 -m spleeter:4stems -o out/                 (out/song/vocals.wav, drums.wav...)
+
+backbeat separate album/ -o out/ --stems vocals --format flac         (a folder; what is done already is left out)
+"""
+
+
+def separate(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
+    model: Annotated[
+        str,
+        typer.Option("-m", "--model", metavar="MODEL", help="spleeter:2stems, 4stems, 5stems or a model folder."),
+    ] = "spleeter:2stems",
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where a folder a song goes.")] = Path(
+        "separated"
+    ),
+    stems: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The stems to write; all when left out.", show_default=False)
+    ] = None,
+    suffix: Annotated[str, typer.Option("--format", metavar="NAME", help="wav, flac, mp3, ogg, m4a, opus...")] = "wav",
+    bits: Annotated[int, typer.Option(help="16, 24 or 32, where the format has depths.")] = 16,
+    bitrate: Annotated[
+        int | None, typer.Option(metavar="KBIT", help="Kilobits a second of lossy formats.", show_default=False)
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Sample rate; the source's when left out.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
+    progress: Annotated[bool, typer.Option(help="Whether to show a progress bar.")] = True,
+) -> None:
+    """Separate songs into stems: a file for each of voice, drums, bass...
+
+    Stems are as long as the song, to the sample. A file that cannot be heard is named, and the others are done.
+    """
+    import torch
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from backbeat.audio import find_audio
+    from backbeat.separation.files import StemFormat, separate_file
+    from backbeat.separation.store import find, load_network, read_spec
+
+    how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r} is none of auto, cpu and cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here: leave --device out, or say cpu")
+    folder = Path(model) if Path(model).is_dir() else find(model)
+    spec = read_spec(folder)
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    network = load_network(folder).to("cuda" if on_gpu else "cpu")
+    songs = find_audio(paths)
+    names = _names(songs)
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
+        for number, (song, name) in enumerate(zip(songs, names, strict=True), 1):
+            task = bar.add_task(f"{number}/{len(songs)} {song.name}", total=1.0)
+            try:
+                done = separate_file(
+                    song,
+                    out / name,
+                    network,
+                    f"{spec.name} {spec.version}",
+                    stems=None if stems is None else [part.strip() for part in stems.split(",")],
+                    how=how,
+                    again=force,
+                    segments_at_once=4 if on_gpu else 1,
+                    progress=partial(_advance, bar, task),
+                )
+            except ConfigError:
+                raise
+            except BackbeatError as error:
+                failed += 1
+                typer.echo(f"backbeat: error: {error}", err=True)
+                continue
+            finally:
+                bar.remove_task(task)
+            for warning in done.warnings:
+                typer.echo(f"{song}: warning: {warning}", err=True)
+            typer.echo(f"{out / name}: {'is there already' if done.skipped else ', '.join(done.stems)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _advance(bar: Progress, task: TaskID, done_s: float, total_s: float) -> None:
+    bar.update(task, completed=done_s, total=total_s)
+
+
+def _names(songs: list[Path]) -> list[str]:
+    """Name a folder for each song: without suffix where that tells them apart."""
+    stems = [song.stem for song in songs]
+    names = [stem if stems.count(stem) == 1 else song.name for song, stem in zip(songs, stems, strict=True)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"two songs are called {twice}: separate their folders one by one, each to its own --out")
+    return names

@@ -1,0 +1,214 @@
+"""Audio files to files of stems: any length, in flat memory, all of them or none."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbeat.audio import decode
+from backbeat.audio.encode import SUFFIX_CODECS, AudioWriter
+from backbeat.audio.limits import AudioLimits
+from backbeat.audio.mixing import stereo_weights
+from backbeat.audio.opening import open_file
+from backbeat.errors import ConfigError
+from backbeat.files import sha256_file, write_json
+from backbeat.separation.network import SeparatorNetwork
+from backbeat.separation.streaming import separate_blocks
+
+#: What a folder of stems says of itself.
+RECORD = "separation.json"
+_BLOCK_SAMPLES = 1 << 17
+# Long audio is the point here: memory does not grow with it.
+_LIMITS = AudioLimits(max_bytes=8 << 30, max_seconds=24 * 3600.0)
+
+
+@dataclass(frozen=True)
+class StemFormat:
+    """How stems are written.
+
+    Parameters
+    ----------
+    suffix
+        "wav", "flac", "mp3", "ogg", "m4a" or another that `audio.encode` knows.
+    bit_depth
+        16, 24 or 32 where the format has depths.
+    bitrate
+        Bits a second of lossy formats; None for a good quality.
+    sample_rate_hz
+        None for that of the source.
+
+    Raises
+    ------
+    ConfigError
+        If the format is not known.
+    """
+
+    suffix: str = "wav"
+    bit_depth: int = 16
+    bitrate: int | None = None
+    sample_rate_hz: int | None = None
+
+    def __post_init__(self) -> None:
+        if f".{self.suffix}" not in SUFFIX_CODECS:
+            known = ", ".join(sorted(name[1:] for name in SUFFIX_CODECS))
+            raise ConfigError(f"format {self.suffix!r} is none of {known}")
+        if self.bit_depth not in (16, 24, 32):
+            raise ConfigError(f"{self.bit_depth} bits: choose 16, 24 or 32")
+
+
+@dataclass(frozen=True)
+class Separated:
+    """What came of a file.
+
+    Parameters
+    ----------
+    stems
+        The file of each stem.
+    warnings
+        What was wrong with the source.
+    skipped
+        Whether the stems were there already, made from the same audio in the same way.
+    """
+
+    stems: dict[str, Path]
+    warnings: tuple[str, ...] = ()
+    skipped: bool = False
+
+
+def separate_file(
+    path: Path,
+    folder: Path,
+    network: SeparatorNetwork,
+    model: str,
+    *,
+    stems: Sequence[str] | None = None,
+    how: StemFormat = StemFormat(),
+    again: bool = False,
+    segments_at_once: int = 1,
+    progress: Callable[[float, float], None] | None = None,
+) -> Separated:
+    """Separate one file into `folder`, a file a stem: `folder/vocals.wav`...
+
+    Stems are as long as the source, to the sample, and begin where it begins. They are stereo. Nothing is there before
+    all is written; `separation.json` in the folder says how they were made.
+
+    Parameters
+    ----------
+    path, folder
+        The audio, and where the stems go.
+    network, model
+        The network, and the name by which the record calls it.
+    stems
+        Names of those to write; all when left out.
+    how
+        Their format.
+    again
+        Whether to do it again where it has been done.
+    segments_at_once
+        See `separate_blocks`.
+    progress
+        Called with the seconds done and the seconds in all.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be heard, or its rate cannot be written in the format.
+    ConfigError
+        If a stem is not known.
+    """
+    chosen = tuple(stems) if stems else network.params.instruments
+    for name in chosen:
+        if name not in network.params.instruments:
+            raise ConfigError(f"{model} has no stem {name!r}: it has {', '.join(network.params.instruments)}")
+    targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
+    record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how)}
+    if not again and all(file.is_file() and name in _stems_of(folder, record) for name, file in targets.items()):
+        return Separated(targets, skipped=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".separating-", dir=folder) as scratch:
+        audio = decode(path, limits=_LIMITS, allow_silence=True, spool=Path(scratch))
+        samples, rate_hz = audio.samples, audio.sample_rate_hz
+        out_hz = how.sample_rate_hz or rate_hz
+        made = {name: Path(scratch) / target.name for name, target in targets.items()}
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    AudioWriter(file, 2, out_hz, bit_depth=how.bit_depth, bitrate=how.bitrate, tags={"title": name})
+                )
+                for name, file in made.items()
+            }
+            weights = stereo_weights(audio.info.channel_names)
+            heard = _resampled(_blocks(samples, weights), rate_hz, network.params.sample_rate_hz, None)
+            parts = separate_blocks(network, heard, segments_at_once=segments_at_once)
+            rows = [network.params.instruments.index(name) for name in chosen]
+            flat = (part[rows].reshape(2 * len(rows), -1) for part in parts)
+            total = math.ceil(samples.shape[1] * out_hz / rate_hz) if out_hz != rate_hz else samples.shape[1]
+            done = 0
+            for block in _resampled(flat, network.params.sample_rate_hz, out_hz, total):
+                for number, writer in enumerate(writers.values()):
+                    writer.write(block[2 * number : 2 * number + 2])
+                done += block.shape[1]
+                if progress:
+                    progress(done / out_hz, total / out_hz)
+        for name, file in made.items():
+            file.replace(targets[name])
+    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *_stems_of(folder, record)})})
+    return Separated(targets, audio.warnings)
+
+
+def _hash(path: Path) -> str:
+    with open_file(path):  # which says what is wrong where it is no file
+        return sha256_file(path)
+
+
+def _stems_of(folder: Path, record: dict[str, Any]) -> list[str]:
+    """Return the stems that a folder says it has, made as `record` says."""
+    try:
+        told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        stems = told.pop("stems")
+        return list(stems) if told == record else []
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
+
+
+def _blocks(samples: NDArray[np.float32], weights: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for at in range(0, samples.shape[1], _BLOCK_SAMPLES):
+        yield weights @ samples[:, at : at + _BLOCK_SAMPLES]
+
+
+def _resampled(
+    blocks: Iterator[NDArray[np.float32]], from_hz: int, to_hz: int, total: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Resample a stream of (channels, n), to `total` samples where a number is named."""
+    given = 0
+    channels = 0
+    for block in blocks if from_hz == to_hz else _streamed(blocks, from_hz, to_hz):
+        channels = block.shape[0]
+        kept = block if total is None else block[:, : total - given]
+        given += kept.shape[1]
+        if kept.shape[1]:
+            yield kept
+    if total is not None and given < total and channels:
+        yield np.zeros((channels, total - given), np.float32)
+
+
+def _streamed(blocks: Iterator[NDArray[np.float32]], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
+    import soxr
+
+    resampler: Any = None
+    channels = 0
+    for block in blocks:
+        channels = block.shape[0]
+        resampler = resampler or soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality="HQ")
+        yield resampler.resample_chunk(np.ascontiguousarray(block.T)).T
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True).T
