@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint format lock weights clean
+.PHONY: help setup demo bench test lint format lock weights spleeter-reference spleeter-golden clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -13,7 +13,7 @@ REAL ?= $(wildcard ../shared/data/real)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## show this
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the environment in .venv, exactly as locked
 
@@ -57,6 +57,21 @@ lock: setup ## lock the versions that pyproject.toml allows
 
 weights: setup ## ship the models that the pipeline has trained (experiment: full) in the package
 	python -m pipelines.ship $(if $(REAL),--real $(REAL))
+
+# Spleeter's own program, with TensorFlow, never comes into the environment above: it has one of its own (2 GB).
+SPLEETER := .spleeter
+SPLEETER_PYTHON ?= python3.11
+$(SPLEETER)/.complete:
+	$(SPLEETER_PYTHON) -m venv $(SPLEETER)
+	$(SPLEETER)/bin/python -m pip install --quiet --disable-pip-version-check spleeter==2.4.2
+	@touch $@
+
+spleeter-reference: setup $(SPLEETER)/.complete ## compare separation with Spleeter 2.4.2 at the real size, on random weights
+	cd tests/golden && ../../$(SPLEETER)/bin/python spleeter_reference.py ../../build/spleeter
+	BACKBEAT_SPLEETER_REFERENCE=build/spleeter pytest tests/unit/test_separation.py -k spleeter
+
+spleeter-golden: setup $(SPLEETER)/.complete ## make the small reference anew that every test run compares with
+	cd tests/golden && ../../$(SPLEETER)/bin/python spleeter_reference.py spleeter --small
 
 clean: ## remove what the pipeline made, but not the environment
 	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,7 +309,10 @@ class _Kept:
     def __init__(self, channels: int, spool: Path | None) -> None:
         self.channels = channels
         self._parts: list[NDArray[np.float32]] = []
-        self._file: Any = None if spool is None else tempfile.TemporaryFile(dir=spool)  # noqa: SIM115 (mapped later)
+        self._file: Any = None
+        if spool is not None:
+            self._file = tempfile.TemporaryFile(dir=spool)  # noqa: SIM115 (closed with this object)
+            weakref.finalize(self, self._file.close)
 
     def add(self, block: NDArray[np.float32]) -> int:
         """Append (channels, n); return the bytes of memory that it takes."""

@@ -1,0 +1,465 @@
+"""Separation: the same as Spleeter's own program, for any length, and files that are whole or not there.
+
+The networks here are Spleeter's with fewer filters and random weights (tests/golden/spleeter_reference.py made the
+checkpoints and the outputs to compare with); nothing here says how well anything is separated.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from golden.signals import RATE_HZ, signals
+from typer.testing import CliRunner
+
+from backbeat.audio import decode, probe
+from backbeat.audio.encode import encode
+from backbeat.audio.mixing import stereo_weights
+from backbeat.cli import app
+from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, ModelError
+from backbeat.files import sha256_file
+from backbeat.separation import store
+from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
+from backbeat.separation.files import RECORD, StemFormat, separate_file
+from backbeat.separation.network import SeparatorNetwork, SeparatorParams
+from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
+from backbeat.separation.streaming import separate_blocks
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "spleeter"
+#: A folder that `make spleeter-reference` has made, with networks of the real size.
+FULL = os.environ.get("BACKBEAT_SPLEETER_REFERENCE")
+KINDS = tuple(OFFICIAL)
+DATA, INDEX = "model.data-00000-of-00001", "model.index"
+
+
+def small(kind: str) -> SeparatorParams:
+    told = json.loads((GOLDEN / kind / "reference.json").read_text())
+    return replace(OFFICIAL[kind].params, filters=tuple(told["filters"]), segment_frames=told["segment_frames"])
+
+
+def network_of(folder: Path, params: SeparatorParams) -> SeparatorNetwork:
+    network = SeparatorNetwork(params)
+    state = spleeter_state(read_checkpoint(folder / INDEX, folder / DATA), params)
+    missing, unknown = network.load_state_dict(state, strict=False)
+    assert unknown == []
+    assert all(name.endswith("num_batches_tracked") for name in missing)
+    return network.eval().requires_grad_(False)
+
+
+def separated(network: SeparatorNetwork, samples: np.ndarray, block: int = 10_000, **how: int) -> np.ndarray:
+    blocks = [samples[:, at : at + block] for at in range(0, samples.shape[1], block)]
+    return np.concatenate(list(separate_blocks(network, blocks, **how)), axis=-1)
+
+
+def compare(folder: Path, params: SeparatorParams) -> None:
+    network = network_of(folder, params)
+    stride = json.loads((folder / "reference.json").read_text())["stride"]
+    outputs = np.load(folder / "outputs.npz")
+    for name, signal in signals(params.segment_frames * params.frame_step / RATE_HZ).items():
+        stems = separated(network, (stereo_weights(("FC",) if signal.shape[1] == 1 else ("FL", "FR")) @ signal.T))
+        for stem, samples in zip(params.instruments, stems, strict=True):
+            assert samples.T.shape == tuple(outputs[f"{name}/{stem}/shape"])
+            truth = outputs[f"{name}/{stem}"]
+            assert np.abs(samples.T[::stride] - truth).max() <= 1e-4 * np.abs(truth).max(), (name, stem)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stems_are_those_of_spleeter(kind: str) -> None:
+    compare(GOLDEN / kind, small(kind))
+
+
+@pytest.mark.skipif(not FULL, reason="needs BACKBEAT_SPLEETER_REFERENCE: `make spleeter-reference` sets it")
+@pytest.mark.parametrize("kind", KINDS)
+def test_stems_of_the_real_size_are_those_of_spleeter(kind: str) -> None:
+    compare(Path(FULL or "") / kind, OFFICIAL[kind].params)
+
+
+@pytest.fixture(scope="module")
+def network() -> SeparatorNetwork:
+    return network_of(GOLDEN / "2stems", small("2stems"))
+
+
+@pytest.mark.parametrize("count", [1, 1023, 65_536, 65_537, 140_000])
+def test_how_audio_is_cut_to_blocks_changes_nothing(network: SeparatorNetwork, count: int) -> None:
+    samples = (0.2 * np.random.default_rng(count).standard_normal((2, count))).astype(np.float32)
+    whole = separated(network, samples, count)
+    assert whole.shape == (2, 2, count)
+    np.testing.assert_array_equal(separated(network, samples, 977), whole)
+    # With several segments at once the sums come in another order.
+    np.testing.assert_allclose(separated(network, samples, segments_at_once=3), whole, atol=1e-5)
+
+
+def test_masks_of_all_stems_add_up_to_the_mixture_below_the_band_limit(network: SeparatorNetwork) -> None:
+    time_s = np.arange(100_000) / RATE_HZ
+    samples = np.stack([np.sin(2 * np.pi * 440 * time_s), np.sin(2 * np.pi * 660 * time_s)]).astype(np.float32)
+    both = separated(network, samples).sum(axis=0)
+    # The ends of a sine have a spectrum without end.
+    np.testing.assert_allclose(both[:, 5000:-5000], samples[:, 5000:-5000], atol=1e-4)
+    high = np.tile(np.sin(2 * np.pi * 15_000 * time_s).astype(np.float32), (2, 1))
+    assert np.abs(separated(network, high)[..., 5000:-5000]).max() < 1e-4
+
+
+def test_nothing_is_no_stems(network: SeparatorNetwork) -> None:
+    assert list(separate_blocks(network, [])) == []
+    with pytest.raises(ConfigError, match=r"of shape \(2, samples\)"):
+        list(separate_blocks(network, [np.zeros((1, 10), np.float32)]))
+    with pytest.raises(ConfigError, match="segments_at_once"):
+        list(separate_blocks(network, [], segments_at_once=0))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"instruments": ()},
+        {"instruments": ("a", "a")},
+        {"encoder": "swish"},
+        {"filters": (1, 2)},
+        {"frame_step": 512},
+        {"bins": 1000},
+        {"segment_frames": 100},
+    ],
+)
+def test_senseless_networks_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        SeparatorParams(**{"instruments": ("a",), **bad})
+
+
+def test_damaged_checkpoints_are_said_to_be_so(tmp_path: Path) -> None:
+    index, data = (GOLDEN / "2stems" / name for name in (INDEX, DATA))
+    whole = index.read_bytes()
+    rng = np.random.default_rng(0)
+    (tmp_path / "d").write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cut short"):
+        read_checkpoint(index, tmp_path / "d")
+    for content in (b"", b"words", whole[:-1], whole[100:], b"\0" * 5000 + whole[-8:]):
+        (tmp_path / "i").write_bytes(content)
+        with pytest.raises(ModelError, match="is not the index of a TensorFlow checkpoint"):
+            read_checkpoint(tmp_path / "i", data)
+    for _ in range(300):
+        broken = bytearray(whole)
+        for at in rng.integers(0, len(whole), 3):
+            broken[at] = rng.integers(0, 256)
+        (tmp_path / "i").write_bytes(bytes(broken))
+        with suppress(ModelError):
+            read_checkpoint(tmp_path / "i", data)
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_checkpoint(tmp_path / "none", data)
+    with pytest.raises(ModelError, match="has no variable conv2d_14"):
+        spleeter_state(read_checkpoint(index, data), small("4stems"))
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the small networks stand for the official ones, in a folder of their own."""
+    root = tmp_path / "models"
+    monkeypatch.setenv("BACKBEAT_MODELS", str(root))
+    monkeypatch.delenv("BACKBEAT_SPLEETER_URL", raising=False)
+    for kind in KINDS:
+        entry = store.Official(small(kind), sha256_file(GOLDEN / kind / DATA))
+        monkeypatch.setitem(OFFICIAL, kind, entry)
+    return root
+
+
+def archive_of(kind: str, path: Path, extra: dict[str, bytes] | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in (extra or {}).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name in ("checkpoint", INDEX, DATA):
+            archive.add(GOLDEN / kind / name, f"./{name}")
+    return path
+
+
+@contextmanager
+def server(folder: Path, asked: list[str], *, breaks_after: int | None = None) -> Iterator[str]:
+    """Serve a folder with byte ranges; break the first answer off after so many bytes."""
+    state = {"breaks": breaks_after}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Range", "whole"))
+            file = folder / self.path.lstrip("/")
+            if not file.is_file():
+                self.send_error(404)
+                return
+            content, start = file.read_bytes(), 0
+            if (span := self.headers.get("Range", "")).startswith("bytes="):
+                start = int(span[6:].rstrip("-"))
+                if start >= len(content):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(content)}")
+                    self.end_headers()
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            else:
+                self.send_response(200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            cut, state["breaks"] = state["breaks"], None
+            self.wfile.write(content[start : start + cut] if cut else content[start:])
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}"
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_a_model_is_pulled_once_and_works(tmp_path: Path, models: Path) -> None:
+    archive_of("4stems", tmp_path / "www" / "4stems.tar.gz")
+    asked: list[str] = []
+    seen: list[tuple[str, int, int | None]] = []
+    with server(tmp_path / "www", asked) as address:
+        folder = pull("spleeter:4stems", mirror=address, progress=lambda *step: seen.append(step))
+        assert pull("spleeter:4stems", mirror=address) == folder
+    assert asked == ["whole"]
+    assert seen[-1][1] == seen[-1][2]
+    assert folder.parent.parent.parent == models
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    spec = validate(folder)
+    assert (spec.name, spec.licence, spec.provenance["official"]) == ("spleeter:4stems", "MIT", "yes")
+    assert spec.network == small("4stems")
+    before = network_of(GOLDEN / "4stems", small("4stems")).state_dict()
+    for name, values in load_network(folder).state_dict().items():
+        assert torch.equal(values, before[name]), name
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = archive_of("2stems", tmp_path / "www" / "2stems.tar.gz").stat().st_size
+    asked: list[str] = []
+    with server(tmp_path / "www", asked, breaks_after=5000) as address:
+        monkeypatch.setenv("BACKBEAT_SPLEETER_URL", address + "/")
+        with pytest.raises(ModelError, match=f"5000 of {size} bytes came; .* --from 2stems.tar.gz") as caught:
+            pull("spleeter:2stems")
+        assert address in str(caught.value)
+        assert installed() == []
+        pull("spleeter:2stems")
+    assert asked == ["whole", "bytes=5000-"]
+    assert len(installed()) == 1
+    assert not list(models.rglob("*.tar.gz*"))
+
+
+def test_a_download_that_was_whole_is_not_repeated(tmp_path: Path, models: Path) -> None:
+    archive = archive_of("2stems", tmp_path / "www" / "2stems.tar.gz")
+    part = models / "spleeter" / "2stems" / ".2stems.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive.read_bytes())
+    asked: list[str] = []
+    with server(tmp_path / "www", asked) as address:
+        pull("spleeter:2stems", mirror=address)
+    assert asked == [f"bytes={archive.stat().st_size}-"]
+
+
+def test_what_is_not_the_official_model_is_refused_and_leaves_nothing(tmp_path: Path, models: Path) -> None:
+    archive = archive_of("2stems", tmp_path / "2stems.tar.gz")
+    with pytest.raises(ModelError, match=r"is not the file expected: the SHA-256 of its data is .*official"):
+        pull("spleeter:4stems", source=archive)
+    digest = sha256_file(GOLDEN / "2stems" / DATA)
+    with pytest.raises(ModelError, match="has no variable conv2d_14"):
+        pull("spleeter:4stems", source=archive, sha256=digest)
+    with pytest.raises(ModelError, match="64 hexadecimal digits"):
+        pull("spleeter:4stems", source=archive, sha256="../..")
+    with pytest.raises(ModelError, match="there is no separation model 'spleeter:3stems'"):
+        pull("spleeter:3stems")
+    with pytest.raises(ModelError, match="no such archive or folder"):
+        pull("spleeter:2stems", source=tmp_path / "none.tar.gz")
+    (tmp_path / "words.tar.gz").write_text("words")
+    with pytest.raises(ModelError, match="cannot be read as an archive"):
+        pull("spleeter:2stems", source=tmp_path / "words.tar.gz")
+    (tmp_path / "half.tar.gz").write_bytes(archive.read_bytes()[:9000])
+    with pytest.raises(ModelError, match="cannot be read as an archive"):
+        pull("spleeter:2stems", source=tmp_path / "half.tar.gz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"has no model\.index"):
+        pull("spleeter:2stems", source=tmp_path / "empty")
+    assert installed() == []
+    assert not [path for path in models.rglob("*") if path.is_file()]
+
+
+def test_an_archive_writes_nowhere_but_where_it_should(tmp_path: Path, models: Path) -> None:
+    traps = {"../../evil": b"1", "/tmp/backbeat-evil": b"2", f"../{DATA}.x": b"3"}  # noqa: S108
+    before = {path for path in tmp_path.rglob("*") if models not in path.parents}
+    archive = archive_of("5stems", tmp_path / "a.tar.gz", traps)
+    pull("spleeter:5stems", source=archive)
+    assert {path for path in tmp_path.rglob("*") if models not in path.parents} - before == {archive, models}
+    assert not Path("/tmp/backbeat-evil").exists()  # noqa: S108
+
+
+def test_versions_stand_side_by_side(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pull("spleeter:2stems", source=GOLDEN / "2stems")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / INDEX).write_bytes((GOLDEN / "2stems" / INDEX).read_bytes())
+    changed = bytearray((GOLDEN / "2stems" / DATA).read_bytes())
+    changed[:4] = b"\0\0\0\0"
+    (other / DATA).write_bytes(bytes(changed))
+    # A second later, for the second to be the latest.
+    spec = json.loads((first / "spec.json").read_text())
+    spec["provenance"]["imported"] = "2020-01-01T00:00:00+00:00"
+    (first / "spec.json").write_text(json.dumps(spec))
+    second = pull("spleeter:2stems", source=other, sha256=sha256_file(other / DATA))
+    assert second.name.startswith("own-")
+    assert find("spleeter:2stems") == second
+    assert find(f"spleeter:2stems@{first.name}") == first
+    with pytest.raises(ModelError, match=f"spleeter:2stems@9 is not installed; there is {second.name}, {first.name}"):
+        find("spleeter:2stems@9")
+    remove(second)
+    assert find("spleeter:2stems") == first
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+    (first / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(ModelError, match="is not what was imported"):
+        validate(first)
+    with pytest.raises(ModelError, match=r"cannot be read: .* pull it again"):
+        load_network(first)
+    with pytest.raises(ModelError, match="get it with `backbeat models pull spleeter:4stems`"):
+        find("spleeter:4stems")
+
+
+def write_song(path: Path, seconds: float = 2.0, rate_hz: int = 44100, channels: int = 2) -> Path:
+    rng = np.random.default_rng(1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encode(path, (0.1 * rng.standard_normal((channels, round(seconds * rate_hz)))).astype(np.float32), rate_hz)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "suffix", "out_hz"),
+    [(44100, 2, "wav", None), (22050, 1, "flac", None), (48000, 2, "wav", None), (48000, 6, "wav", 16000)],
+)
+def test_stems_are_as_long_as_the_song(
+    tmp_path: Path, network: SeparatorNetwork, rate_hz: int, channels: int, suffix: str, out_hz: int | None
+) -> None:
+    song = write_song(tmp_path / "song.wav", 1.7, rate_hz, channels)
+    done: list[tuple[float, float]] = []
+    how = StemFormat(suffix, 24, None, out_hz)
+    made = separate_file(
+        song, tmp_path / "out", network, "small", how=how, progress=lambda at, total: done.append((at, total))
+    )
+    assert list(made.stems) == ["vocals", "accompaniment"]
+    total = np.zeros((2, round(1.7 * (out_hz or rate_hz))), np.float32)
+    for path in made.stems.values():
+        info = soundfile.info(path)
+        assert (info.channels, info.samplerate, info.subtype) == (2, out_hz or rate_hz, "PCM_24")
+        assert info.frames == total.shape[1]
+        total += soundfile.read(path, dtype="float32", always_2d=True)[0].T
+    assert done[-1][0] == done[-1][1] == pytest.approx(1.7)
+    # Both stems together are the song, at the same time, up to what the network does not hear above 11 kHz.
+    source = decode(song, sample_rate_hz=out_hz or rate_hz).samples
+    source = stereo_weights(probe(song).channel_names) @ source
+    spectra = [np.fft.rfft(sound[:, 2000:-2000])[:, 100:2000] for sound in (total, source)]
+    np.testing.assert_allclose(spectra[0], spectra[1], atol=0.02 * np.abs(spectra[1]).max())
+
+
+def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetwork) -> None:
+    song = write_song(tmp_path / "song.wav", 1.0)
+    for suffix in ("mp3", "ogg", "m4a", "opus"):
+        how = StemFormat(suffix, bitrate=128_000)
+        made = separate_file(song, tmp_path / suffix, network, "small", stems=["vocals"], how=how)
+        assert list(made.stems) == ["vocals"]
+        assert sorted(path.name for path in (tmp_path / suffix).iterdir()) == [RECORD, f"vocals.{suffix}"]
+        assert decode(made.stems["vocals"], allow_silence=True).samples.shape[1] == pytest.approx(44100, abs=4000)
+    with pytest.raises(ConfigError, match="has no stem 'flute': it has vocals, accompaniment"):
+        separate_file(song, tmp_path / "x", network, "small", stems=["flute"])
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwork) -> None:
+    song, out = write_song(tmp_path / "song.wav", 0.5), tmp_path / "out"
+    assert not separate_file(song, out, network, "a", stems=["vocals"]).skipped
+    assert separate_file(song, out, network, "a", stems=["vocals"]).skipped
+    assert not separate_file(song, out, network, "a").skipped  # the other stem is missing
+    assert separate_file(song, out, network, "a").skipped
+    assert not separate_file(song, out, network, "a", again=True).skipped
+    assert not separate_file(song, out, network, "another").skipped
+    write_song(song, 0.6)
+    assert not separate_file(song, out, network, "another").skipped
+    (out / RECORD).write_text("words")
+    assert not separate_file(song, out, network, "another").skipped
+
+
+def test_a_failure_leaves_what_was_there(
+    tmp_path: Path, network: SeparatorNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song, out = write_song(tmp_path / "song.wav", 0.5), tmp_path / "out"
+    separate_file(song, out, network, "a")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "bad.wav").write_bytes(song.read_bytes()[:60])
+    with pytest.raises(DamagedAudioError):
+        separate_file(tmp_path / "bad.wav", out, network, "a")
+    with pytest.raises(AudioNotFoundError):
+        separate_file(tmp_path / "none.wav", out, network, "a")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.separation.files.AudioWriter.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            separate_file(song, out, network, "a", again=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_commands(tmp_path: Path, models: Path) -> None:
+    run = CliRunner()
+    write_song(tmp_path / "album" / "one.wav", 0.4)
+    write_song(tmp_path / "album" / "two.flac", 0.4)
+    (tmp_path / "album" / "three.mp3").write_text("words")
+    command = ["separate", str(tmp_path / "album"), "-m", "spleeter:5stems", "-o", str(tmp_path / "out")]
+    missing = run.invoke(app, command)
+    assert isinstance(missing.exception, ModelError)
+    assert "backbeat models pull spleeter:5stems" in str(missing.exception)
+    pulled = run.invoke(app, ["models", "pull", "spleeter:5stems", "--from", str(GOLDEN / "5stems")])
+    assert pulled.exit_code == 0, pulled.output
+    assert "whole, as imported" in run.invoke(app, ["models", "validate", "spleeter:5stems"]).output
+    listed = run.invoke(app, ["models", "list"]).output
+    assert "spleeter:5stems" in listed
+    assert "piano" in listed
+    done = run.invoke(app, command)
+    assert done.exit_code == 1
+    assert "three.mp3: is not audio" in done.output
+    stems = {"vocals.wav", "piano.wav", "drums.wav", "bass.wav", "other.wav", RECORD}
+    for name in ("one", "two"):
+        assert {path.name for path in (tmp_path / "out" / name).iterdir()} == stems
+    (tmp_path / "album" / "three.mp3").unlink()
+    again = run.invoke(app, command)
+    assert again.exit_code == 0
+    assert again.output.count("is there already") == 2
+    write_song(tmp_path / "more" / "one.wav", 0.4)
+    clash = run.invoke(app, ["separate", str(tmp_path / "album"), str(tmp_path / "more"), *command[2:]])
+    assert isinstance(clash.exception, ConfigError)
+    assert "two songs are called one.wav" in str(clash.exception)
+    assert "is removed" in run.invoke(app, ["models", "remove", "spleeter:5stems"]).output
+    assert isinstance(run.invoke(app, ["models", "remove", "spleeter:5stems"]).exception, ModelError)
+
+
+def test_surround_comes_down_to_two_sides() -> None:
+    sides = stereo_weights(("FL", "FR", "FC", "LFE", "BL", "BR"))
+    assert sides[0] == pytest.approx(np.array([1, 0, 0.5**0.5, 0, 0.5**0.5, 0]) / (1 + 2 * 0.5**0.5))
+    assert sides[1] == pytest.approx(sides[0][[1, 0, 2, 3, 5, 4]])
+    assert stereo_weights(("FC",)).tolist() == [[1], [1]]
+    assert stereo_weights(("FL", "FR")).tolist() == [[1, 0], [0, 1]]
+    assert stereo_weights(("a", "b", "c")).tolist() == [[1, 0, 0], [0, 1, 0]]
