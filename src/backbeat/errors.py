@@ -13,6 +13,8 @@
     ├── CorpusError               a corpus that breaks the contract, or cannot be read or made
     │   └── CorpusUnavailableError  it has to be fetched and cannot be: says what to do
     ├── ModelError                a model that is missing, damaged or made for something else
+    ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
+    ├── TimeLimitError            work that took longer than it was given
     └── ConfigError               settings or arguments that make no sense together
 
 A message is one line that a user can act on; `__str__` is that line, without a class name.
@@ -102,6 +104,14 @@ class CorpusUnavailableError(CorpusError):
 
 class ModelError(BackbeatError):
     """A model that is missing, damaged or made for something else."""
+
+
+class ResourceError(BackbeatError):
+    """Memory, disk or a permission that a piece of work needs, and the machine lacks."""
+
+
+class TimeLimitError(BackbeatError):
+    """A piece of work that took longer than it was given."""
 
 
 class ConfigError(BackbeatError):

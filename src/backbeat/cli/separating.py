@@ -56,7 +56,7 @@ def separate(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from backbeat.audio import find_audio
-    from backbeat.separation.files import StemFormat, separate_file
+    from backbeat.separation.files import StemFormat, separate_file, song_folders
     from backbeat.separation.store import find, load_network, read_spec
 
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
@@ -69,7 +69,7 @@ def separate(
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     network = load_network(folder).to("cuda" if on_gpu else "cpu")
     songs = find_audio(paths)
-    names = _names(songs)
+    names = song_folders(songs)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
@@ -104,13 +104,3 @@ def separate(
 
 def _advance(bar: Progress, task: TaskID, done_s: float, total_s: float) -> None:
     bar.update(task, completed=done_s, total=total_s)
-
-
-def _names(songs: list[Path]) -> list[str]:
-    """Name a folder for each song: without suffix where that tells them apart."""
-    stems = [song.stem for song in songs]
-    names = [stem if stems.count(stem) == 1 else song.name for song, stem in zip(songs, stems, strict=True)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"two songs are called {twice}: separate their folders one by one, each to its own --out")
-    return names

@@ -65,6 +65,10 @@ class StemFormat:
             raise ConfigError(f"{self.bit_depth} bits: choose 16, 24 or 32")
 
 
+#: WAV with 16 bits, at the rate of the source.
+USUAL_FORMAT = StemFormat()
+
+
 @dataclass(frozen=True)
 class Separated:
     """What came of a file.
@@ -91,7 +95,7 @@ def separate_file(
     model: str,
     *,
     stems: Sequence[str] | None = None,
-    how: StemFormat = StemFormat(),
+    how: StemFormat = USUAL_FORMAT,
     again: bool = False,
     segments_at_once: int = 1,
     progress: Callable[[float, float], None] | None = None,
@@ -163,6 +167,24 @@ def separate_file(
             file.replace(targets[name])
     write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *_stems_of(folder, record)})})
     return Separated(targets, audio.warnings)
+
+
+def song_folders(songs: Sequence[Path]) -> list[str]:
+    """Name a folder for each song: without its suffix where that tells them apart.
+
+    Raises
+    ------
+    ConfigError
+        If two songs have the same name.
+    """
+    stems = [song.stem for song in songs]
+    names = [stem if stems.count(stem) == 1 else song.name for song, stem in zip(songs, stems, strict=True)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(
+            f"two songs are called {twice}: separate their folders one by one, each to a place of its own"
+        )
+    return names
 
 
 def _hash(path: Path) -> str:

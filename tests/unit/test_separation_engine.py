@@ -1,0 +1,197 @@
+"""The engine: several files at once, each as alone; what is given up or fails leaves nothing and stops nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from unit.test_separation import GOLDEN, models  # noqa: F401 (a fixture)
+
+from backbeat.audio.encode import encode
+from backbeat.errors import AudioNotFoundError, ConfigError, ModelError, ResourceError, TimeLimitError
+from backbeat.separation.engine import SeparationEngine, describe
+from backbeat.separation.files import StemFormat
+from backbeat.separation.store import pull
+
+SECONDS = 6.0
+
+
+def write_songs(folder: Path, count: int, seconds: float = SECONDS) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        path = folder / f"song{number}.wav"
+        encode(path, (0.1 * rng.standard_normal((2, round(seconds * 44100)))).astype(np.float32), 44100)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture
+def songs(tmp_path: Path, models: Path) -> list[Path]:  # noqa: F811
+    pull("spleeter:2stems", source=GOLDEN / "2stems")
+    return write_songs(tmp_path / "songs", 4)
+
+
+def run(work: Callable[[SeparationEngine], Coroutine[Any, Any, Any]], **how: Any) -> Any:
+    async def main() -> Any:
+        async with SeparationEngine(**how) as engine:
+            return await work(engine)
+
+    return asyncio.run(main())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_songs_at_once_are_what_each_is_alone(tmp_path: Path, songs: list[Path]) -> None:
+    async def alone(engine: SeparationEngine) -> None:
+        await engine.initialize("spleeter:2stems")
+        for song in songs:
+            await engine.separate(song, "spleeter:2stems", tmp_path / "alone" / song.stem)
+
+    async def together(engine: SeparationEngine) -> Any:
+        seen: list[float] = []
+        made = await engine.batch_separate(
+            [*songs, tmp_path / "none.wav"],
+            "spleeter:2stems",
+            tmp_path / "together",
+            progress=lambda path, done, total: seen.append(done / total),
+        )
+        assert max(seen) == 1.0
+        return made, engine.stats()
+
+    run(alone)
+    made, stats = run(together, concurrency=3)
+    assert [outcome.error is None for outcome in made] == [True] * 4 + [False]
+    assert isinstance(made[4].error, AudioNotFoundError)
+    assert list(made[0].separated.stems) == ["vocals", "accompaniment"]
+    assert contents(tmp_path / "alone") == contents(tmp_path / "together")
+    assert (stats.files, stats.skipped, stats.cancelled) == (4, 0, 0)
+    assert stats.failed == {"AudioNotFoundError": 1}
+    assert stats.audio_s == pytest.approx(4 * SECONDS)
+    assert stats.models[0].startswith("spleeter:2stems 1.4.0-")
+    told = json.loads(json.dumps(describe(stats)))
+    assert told["s_per_s"] > 0
+
+
+def test_a_cancelled_call_stops_soon_and_leaves_nothing(tmp_path: Path, songs: list[Path]) -> None:
+    long = write_songs(tmp_path / "long", 1, 120.0)[0]
+
+    async def main(engine: SeparationEngine) -> None:
+        await engine.initialize("spleeter:2stems")
+        started = threading.Event()
+        seen: list[float] = []
+
+        def step(_: Path, done_s: float, __: float) -> None:
+            seen.append(done_s)
+            started.set()
+
+        first = asyncio.create_task(engine.separate(long, "spleeter:2stems", tmp_path / "a", progress=step))
+        waiting = asyncio.create_task(engine.separate(songs[0], "spleeter:2stems", tmp_path / "b"))
+        await asyncio.to_thread(started.wait)
+        waiting.cancel()
+        first.cancel()
+        results = await asyncio.gather(first, waiting, return_exceptions=True)
+        assert seen[-1] < 120.0
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        assert engine.stats().cancelled == 2
+        # The engine goes on.
+        await engine.separate(songs[1], "spleeter:2stems", tmp_path / "c")
+
+    run(main)
+    assert contents(tmp_path / "a") == {}
+    assert not (tmp_path / "b").exists()
+    assert len(contents(tmp_path / "c")) == 3
+
+
+def test_the_event_loop_goes_on_meanwhile(tmp_path: Path, songs: list[Path]) -> None:
+    async def main(engine: SeparationEngine) -> int:
+        turns = 0
+        work = asyncio.create_task(engine.batch_separate(songs, "spleeter:2stems", tmp_path / "out"))
+        while not work.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns
+
+    # One turn or two, were it blocked while a file is worked on.
+    assert run(main) > 10
+
+
+def test_errors_are_of_one_tree(tmp_path: Path, songs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def one(engine: SeparationEngine, **how: Any) -> Any:
+        return await engine.separate(songs[0], **{"model": "spleeter:2stems", "output_dir": tmp_path / "out", **how})
+
+    with pytest.raises(ModelError, match="backbeat models pull spleeter:5stems"):
+        run(lambda engine: one(engine, model="spleeter:5stems"))
+    with pytest.raises(ConfigError, match="has no stem 'flute'"):
+        run(lambda engine: one(engine, stems=["flute"]))
+    with pytest.raises(TimeLimitError, match=r"song0\.wav: was not separated within 1e-09 s"):
+        run(lambda engine: one(engine, timeout_s=1e-9))
+    (tmp_path / "file").write_text("words")
+    with pytest.raises(ResourceError, match="file/out: cannot be written: Not a directory"):
+        run(lambda engine: one(engine, output_dir=tmp_path / "file" / "out"))
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.separation.files.AudioWriter.write", lambda *_: _raise(OSError(28, "No space")))
+        with pytest.raises(ResourceError, match="out: the disk is full"):
+            run(one)
+        patched.setattr("backbeat.separation.files.AudioWriter.write", lambda *_: _raise(MemoryError()))
+        with pytest.raises(ResourceError, match="does not fit into memory"):
+            run(one)
+    assert contents(tmp_path / "out") == {}
+    for bad in ({"concurrency": 0}, {"segments_at_once": 0}, {"device": "tpu"}):
+        with pytest.raises(ConfigError):
+            SeparationEngine(**bad)
+    assert len(run(lambda engine: one(engine, how=StemFormat("flac"))).stems) == 2
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_models_are_loaded_once_and_listed(songs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backbeat.separation import engine as module
+
+    loads: list[Path] = []
+    real = module.load_network
+    monkeypatch.setattr(module, "load_network", lambda folder: loads.append(folder) or real(folder))
+
+    async def main(engine: SeparationEngine) -> list[str]:
+        await engine.batch_separate(songs, "spleeter:2stems", tmp_path / "out")
+        await engine.batch_separate(songs, "spleeter:2stems", tmp_path / "out")
+        assert engine.stats().skipped == 4
+        return [spec.name for spec in engine.available_models()]
+
+    assert run(main, concurrency=4) == ["spleeter:2stems"]
+    assert len(loads) == 1
+
+
+def test_calls_one_after_another_take_no_more_memory_and_mix_nothing_up(tmp_path: Path, songs: list[Path]) -> None:
+    shorts = write_songs(tmp_path / "short", 2, 0.3)
+
+    async def main(engine: SeparationEngine) -> None:
+        for number, song in enumerate(shorts):
+            await engine.separate(song, "spleeter:2stems", tmp_path / f"first{number}")
+        base = _resident_mib()
+        for turn in range(60):
+            number = turn % 2
+            await engine.separate(shorts[number], "spleeter:2stems", tmp_path / "again", again=True)
+            assert contents(tmp_path / "again") == contents(tmp_path / f"first{number}")
+        assert _resident_mib() < base + 60
+
+    run(main)
+
+
+def _resident_mib() -> float:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs /proc to see how much memory is used")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
