@@ -45,6 +45,12 @@ def separate(
         int | None, typer.Option(metavar="HZ", help="Sample rate; the source's when left out.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep stems here, and look here first; none when left out.", show_default=False
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
     progress: Annotated[bool, typer.Option(help="Whether to show a progress bar.")] = True,
 ) -> None:
@@ -56,6 +62,7 @@ def separate(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from backbeat.audio import find_audio
+    from backbeat.separation.cache import StemCache
     from backbeat.separation.files import StemFormat, separate_file, song_folders
     from backbeat.separation.store import find, load_network, read_spec
 
@@ -70,6 +77,7 @@ def separate(
     network = load_network(folder).to("cuda" if on_gpu else "cpu")
     songs = find_audio(paths)
     names = song_folders(songs)
+    kept = None if cache is None else StemCache(cache)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
@@ -80,11 +88,12 @@ def separate(
                     song,
                     out / name,
                     network,
-                    f"{spec.name} {spec.version}",
+                    spec.label,
                     stems=None if stems is None else [part.strip() for part in stems.split(",")],
                     how=how,
                     again=force,
                     segments_at_once=4 if on_gpu else 1,
+                    cache=kept,
                     progress=partial(_advance, bar, task),
                 )
             except ConfigError:
@@ -98,6 +107,8 @@ def separate(
             for warning in done.warnings:
                 typer.echo(f"{song}: warning: {warning}", err=True)
             typer.echo(f"{out / name}: {'is there already' if done.skipped else ', '.join(done.stems)}")
+    if kept is not None:
+        kept.close()
     if failed:
         raise typer.Exit(1)
 

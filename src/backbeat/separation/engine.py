@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from backbeat.errors import BackbeatError, ConfigError, ResourceError, TimeLimitError
+from backbeat.separation.cache import StemCache
 from backbeat.separation.files import USUAL_FORMAT, Separated, StemFormat, separate_file, song_folders
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.store import SeparatorSpec, find, installed, load_network, read_spec
@@ -50,8 +51,8 @@ class EngineStats:
 
     Parameters
     ----------
-    files, skipped, cancelled
-        Files separated, left alone since they were done already, and given up on request.
+    files, skipped, cached, cancelled
+        Files separated, left alone since they were done already, brought from the cache, and given up on request.
     failed
         Number of errors of each class.
     audio_s, work_s
@@ -62,6 +63,7 @@ class EngineStats:
 
     files: int = 0
     skipped: int = 0
+    cached: int = 0
     cancelled: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     audio_s: float = 0.0
@@ -84,6 +86,8 @@ class SeparationEngine:
         "auto", "cpu" or "cuda".
     segments_at_once
         See `separate_blocks`; None for 1 on a processor and 4 on a GPU.
+    cache
+        Where stems are looked for before they are made, and kept after.
     root
         Where pulled models lie; `models_folder()` when left out.
 
@@ -99,6 +103,7 @@ class SeparationEngine:
         concurrency: int = 1,
         device: str = "auto",
         segments_at_once: int | None = None,
+        cache: StemCache | None = None,
         root: Path | None = None,
     ) -> None:
         import torch
@@ -111,6 +116,7 @@ class SeparationEngine:
             raise ConfigError("there is no CUDA device here: say cpu or auto")
         self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         self.segments_at_once = segments_at_once or (4 if self.device == "cuda" else 1)
+        self.cache = cache
         self._root = root
         self._threads = ThreadPoolExecutor(concurrency, "backbeat-separation")
         self._networks: dict[Path, tuple[SeparatorSpec, SeparatorNetwork]] = {}
@@ -132,7 +138,7 @@ class SeparationEngine:
         """Return what has been done so far."""
         with self._counting:
             told = EngineStats(**{**vars(self._stats), "failed": dict(self._failed)})
-        told.models = tuple(f"{spec.name} {spec.version}" for spec, _ in self._networks.values())
+        told.models = tuple(spec.label for spec, _ in self._networks.values())
         return told
 
     async def close(self) -> None:
@@ -283,11 +289,12 @@ class SeparationEngine:
                 path,
                 folder,
                 network,
-                f"{spec.name} {spec.version}",
+                spec.label,
                 stems=stems,
                 how=how,
                 again=again,
                 segments_at_once=self.segments_at_once,
+                cache=self.cache,
                 progress=step,
             )
         except BaseException as error:
@@ -301,8 +308,9 @@ class SeparationEngine:
                 raise
             raise told from error
         with self._counting:
-            self._stats.files += not done.skipped
+            self._stats.files += not (done.skipped or done.cached)
             self._stats.skipped += done.skipped
+            self._stats.cached += done.cached
             self._stats.audio_s += heard_s
             self._stats.work_s += time.monotonic() - begun
         return done

@@ -21,6 +21,7 @@ from backbeat.audio.mixing import stereo_weights
 from backbeat.audio.opening import open_file
 from backbeat.errors import ConfigError
 from backbeat.files import sha256_file, write_json
+from backbeat.separation.cache import StemCache, cache_key
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.streaming import separate_blocks
 
@@ -81,11 +82,14 @@ class Separated:
         What was wrong with the source.
     skipped
         Whether the stems were there already, made from the same audio in the same way.
+    cached
+        Whether they came from the cache.
     """
 
     stems: dict[str, Path]
     warnings: tuple[str, ...] = ()
     skipped: bool = False
+    cached: bool = False
 
 
 def separate_file(
@@ -98,6 +102,7 @@ def separate_file(
     how: StemFormat = USUAL_FORMAT,
     again: bool = False,
     segments_at_once: int = 1,
+    cache: StemCache | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Separated:
     """Separate one file into `folder`, a file a stem: `folder/vocals.wav`...
@@ -119,6 +124,8 @@ def separate_file(
         Whether to do it again where it has been done.
     segments_at_once
         See `separate_blocks`.
+    cache
+        Where stems are looked for before they are made, and kept after.
     progress
         Called with the seconds done and the seconds in all.
 
@@ -138,35 +145,60 @@ def separate_file(
     if not again and all(file.is_file() and name in _stems_of(folder, record) for name, file in targets.items()):
         return Separated(targets, skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".separating-", dir=folder) as scratch:
-        audio = decode(path, limits=_LIMITS, allow_silence=True, spool=Path(scratch))
+    key = cache_key(record["source_sha256"], model, asdict(how))
+    warnings: tuple[str, ...] = ()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".separating-", dir=folder)))
+        made = {name: scratch / target.name for name, target in targets.items()}
+        if cache is not None:
+            stack.enter_context(cache.once(key))
+        cached = cache is not None and not again and all(cache.fetch(key, name, file) for name, file in made.items())
+        if not cached:
+            warnings = _separate(path, made, network, how, segments_at_once, progress)
+            for name, file in made.items():
+                if cache is not None:
+                    cache.keep(key, name, file)
+        for name, file in made.items():
+            file.replace(targets[name])
+    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *_stems_of(folder, record)})})
+    return Separated(targets, warnings, cached=cached)
+
+
+def _separate(
+    path: Path,
+    made: dict[str, Path],
+    network: SeparatorNetwork,
+    how: StemFormat,
+    segments_at_once: int,
+    progress: Callable[[float, float], None] | None,
+) -> tuple[str, ...]:
+    """Write the stems of `path` to the files of `made`; return what was wrong with the source."""
+    network_hz = network.params.sample_rate_hz
+    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=next(iter(made.values())).parent) as spool:
+        audio = decode(path, limits=_LIMITS, allow_silence=True, spool=Path(spool))
         samples, rate_hz = audio.samples, audio.sample_rate_hz
         out_hz = how.sample_rate_hz or rate_hz
-        made = {name: Path(scratch) / target.name for name, target in targets.items()}
+        total = samples.shape[1] if out_hz == rate_hz else math.ceil(samples.shape[1] * out_hz / rate_hz)
         with ExitStack() as stack:
-            writers = {
-                name: stack.enter_context(
+            writers = [
+                stack.enter_context(
                     AudioWriter(file, 2, out_hz, bit_depth=how.bit_depth, bitrate=how.bitrate, tags={"title": name})
                 )
                 for name, file in made.items()
-            }
-            weights = stereo_weights(audio.info.channel_names)
-            heard = _resampled(_blocks(samples, weights), rate_hz, network.params.sample_rate_hz, None)
+            ]
+            heard = _resampled(_blocks(samples, stereo_weights(audio.info.channel_names)), rate_hz, network_hz, None)
+            rows = [network.params.instruments.index(name) for name in made]
             parts = separate_blocks(network, heard, segments_at_once=segments_at_once)
-            rows = [network.params.instruments.index(name) for name in chosen]
-            flat = (part[rows].reshape(2 * len(rows), -1) for part in parts)
-            total = math.ceil(samples.shape[1] * out_hz / rate_hz) if out_hz != rate_hz else samples.shape[1]
             done = 0
-            for block in _resampled(flat, network.params.sample_rate_hz, out_hz, total):
-                for number, writer in enumerate(writers.values()):
+            for block in _resampled(
+                (part[rows].reshape(2 * len(rows), -1) for part in parts), network_hz, out_hz, total
+            ):
+                for number, writer in enumerate(writers):
                     writer.write(block[2 * number : 2 * number + 2])
                 done += block.shape[1]
                 if progress:
                     progress(done / out_hz, total / out_hz)
-        for name, file in made.items():
-            file.replace(targets[name])
-    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *_stems_of(folder, record)})})
-    return Separated(targets, audio.warnings)
+    return audio.warnings
 
 
 def song_folders(songs: Sequence[Path]) -> list[str]:

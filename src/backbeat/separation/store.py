@@ -97,6 +97,11 @@ class SeparatorSpec:
     licence: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """Name, version and weights, by which records and caches know the model."""
+        return f"{self.name} {self.version} {self.sha256[:16]}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as plain values for JSON."""
         told = {"spec_version": SPEC_VERSION, "task": "separation", "name": self.name, "version": self.version}
