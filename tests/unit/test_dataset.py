@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backbeat.augment import Augmentation, augment, stretch_frames
 from backbeat.corpus.contract import Corpus, Track, write_annotations, write_beats, write_onsets
