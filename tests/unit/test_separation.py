@@ -33,7 +33,7 @@ from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, 
 from backbeat.files import sha256_file
 from backbeat.separation import store
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
-from backbeat.separation.files import RECORD, StemFormat, separate_file
+from backbeat.separation.files import RECORD, Preparation, StemFormat, separate_file
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
 from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
 from backbeat.separation.streaming import separate_blocks
@@ -59,7 +59,7 @@ def network_of(folder: Path, params: SeparatorParams) -> SeparatorNetwork:
     return network.eval().requires_grad_(False)
 
 
-def separated(network: SeparatorNetwork, samples: np.ndarray, block: int = 10_000, **how: int) -> np.ndarray:
+def separated(network: SeparatorNetwork, samples: np.ndarray, block: int = 10_000, **how: Any) -> np.ndarray:
     blocks = [samples[:, at : at + block] for at in range(0, samples.shape[1], block)]
     return np.concatenate(list(separate_blocks(network, blocks, **how)), axis=-1)
 
@@ -372,6 +372,47 @@ def test_stems_are_as_long_as_the_song(
     source = stereo_weights(probe(song).channel_names) @ source
     spectra = [np.fft.rfft(sound[:, 2000:-2000])[:, 100:2000] for sound in (total, source)]
     np.testing.assert_allclose(spectra[0], spectra[1], atol=0.02 * np.abs(spectra[1]).max())
+
+
+def test_silence_is_passed_over_and_nothing_else(network: SeparatorNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = network.params.segment_frames * network.params.frame_step
+    samples = np.zeros((2, 6 * segment + 321), np.float32)
+    rng = np.random.default_rng(3)
+    samples[:, segment : segment + 30_000] = 0.1 * rng.standard_normal((2, 30_000))
+    samples[:, -segment // 2 :] = 0.1 * rng.standard_normal((2, segment // 2))
+    calls: list[int] = []
+    real = SeparatorNetwork.forward
+    monkeypatch.setattr(SeparatorNetwork, "forward", lambda self, heard: calls.append(1) or real(self, heard))
+    every = separated(network, samples)
+    asked = len(calls)
+    spared = separated(network, samples, silence=0.0)
+    assert len(calls) - asked < asked - 2
+    np.testing.assert_allclose(spared, every, atol=1e-6)
+
+
+def test_audio_is_prepared_as_asked(tmp_path: Path, network: SeparatorNetwork) -> None:
+    time_s = np.arange(3 * RATE_HZ) / RATE_HZ
+    song = tmp_path / "song.wav"
+    low, high = (0.2 * np.sin(2 * np.pi * hz * time_s) for hz in (30.0, 1000.0))
+    encode(song, np.stack([low + high] * 2).astype(np.float32), RATE_HZ, bit_depth=32, floating=True)
+
+    def total(name: str, before: Preparation) -> np.ndarray:
+        made = separate_file(song, tmp_path / name, network, "small", how=StemFormat("wav", 24), before=before)
+        return sum(soundfile.read(path)[0].T for path in made.stems.values())[:, 20_000:-20_000]
+
+    def level(sound: np.ndarray, hz: float) -> float:
+        turn = np.exp(-2j * np.pi * hz * np.arange(sound.shape[1]) / RATE_HZ)
+        return float(2 * abs((sound[0] * turn).mean()))
+
+    plain, filtered = total("plain", Preparation()), total("filtered", Preparation(highpass_hz=120))
+    assert level(plain, 30) == pytest.approx(0.2, rel=0.02)
+    assert level(filtered, 30) < 0.2 * 10 ** (-45 / 20)
+    assert level(filtered, 1000) == pytest.approx(0.2, rel=0.02)
+    # Heard at another level, given back at its own.
+    np.testing.assert_allclose(total("level", Preparation(loudness_lufs=-30)), plain, atol=2e-3)
+    for bad in ({"highpass_hz": 0.1}, {"loudness_lufs": 3}, {"silence_db": 0}):
+        with pytest.raises(ConfigError):
+            Preparation(**bad)
 
 
 def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetwork) -> None:

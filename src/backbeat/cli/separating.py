@@ -44,6 +44,21 @@ def separate(
     rate: Annotated[
         int | None, typer.Option(metavar="HZ", help="Sample rate; the source's when left out.", show_default=False)
     ] = None,
+    highpass: Annotated[
+        float | None, typer.Option(metavar="HZ", help="Take away what is below, rumble say.", show_default=False)
+    ] = None,
+    loudness: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LUFS",
+            help="Let the network hear the song at this loudness; stems keep the song's level.",
+            show_default=False,
+        ),
+    ] = None,
+    silence: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Spare the network where nothing is above this, -70 say.", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     cache: Annotated[
         Path | None,
@@ -63,10 +78,11 @@ def separate(
 
     from backbeat.audio import find_audio
     from backbeat.separation.cache import StemCache
-    from backbeat.separation.files import StemFormat, separate_file, song_folders
+    from backbeat.separation.files import Preparation, StemFormat, separate_file, song_folders
     from backbeat.separation.store import find, load_network, read_spec
 
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
+    before = Preparation(highpass, loudness, silence)
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r} is none of auto, cpu and cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -91,6 +107,7 @@ def separate(
                     spec.label,
                     stems=None if stems is None else [part.strip() for part in stems.split(",")],
                     how=how,
+                    before=before,
                     again=force,
                     segments_at_once=4 if on_gpu else 1,
                     cache=kept,

@@ -26,7 +26,15 @@ from typing import Any
 
 from backbeat.errors import BackbeatError, ConfigError, ResourceError, TimeLimitError
 from backbeat.separation.cache import StemCache
-from backbeat.separation.files import USUAL_FORMAT, Separated, StemFormat, separate_file, song_folders
+from backbeat.separation.files import (
+    UNPREPARED,
+    USUAL_FORMAT,
+    Preparation,
+    Separated,
+    StemFormat,
+    separate_file,
+    song_folders,
+)
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.store import SeparatorSpec, find, installed, load_network, read_spec
 
@@ -160,6 +168,7 @@ class SeparationEngine:
         *,
         stems: Sequence[str] | None = None,
         how: StemFormat = USUAL_FORMAT,
+        before: Preparation = UNPREPARED,
         again: bool = False,
         timeout_s: float | None = None,
         progress: EngineProgress | None = None,
@@ -170,7 +179,7 @@ class SeparationEngine:
         ----------
         path, model, output_dir
             The audio, "spleeter:4stems" or a model folder, and where the stems go.
-        stems, how, again
+        stems, how, before, again
             As for `separate_file`.
         timeout_s
             The longest that it may run, not counting the wait for its turn.
@@ -188,7 +197,7 @@ class SeparationEngine:
         """
         stop = threading.Event()
         job = self._threads.submit(
-            self._work, Path(path), model, Path(output_dir), stems, how, again, timeout_s, progress, stop
+            self._work, Path(path), model, Path(output_dir), stems, how, before, again, timeout_s, progress, stop
         )
         working = asyncio.wrap_future(job)
         try:
@@ -212,6 +221,7 @@ class SeparationEngine:
         *,
         stems: Sequence[str] | None = None,
         how: StemFormat = USUAL_FORMAT,
+        before: Preparation = UNPREPARED,
         again: bool = False,
         timeout_s: float | None = None,
         progress: EngineProgress | None = None,
@@ -237,6 +247,7 @@ class SeparationEngine:
                     Path(output_dir) / name,
                     stems=stems,
                     how=how,
+                    before=before,
                     again=again,
                     timeout_s=timeout_s,
                     progress=progress,
@@ -263,6 +274,7 @@ class SeparationEngine:
         folder: Path,
         stems: Sequence[str] | None,
         how: StemFormat,
+        before: Preparation,
         again: bool,
         timeout_s: float | None,
         progress: EngineProgress | None,
@@ -292,6 +304,7 @@ class SeparationEngine:
                 spec.label,
                 stems=stems,
                 how=how,
+                before=before,
                 again=again,
                 segments_at_once=self.segments_at_once,
                 cache=self.cache,

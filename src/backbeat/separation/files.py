@@ -66,6 +66,41 @@ class StemFormat:
             raise ConfigError(f"{self.bit_depth} bits: choose 16, 24 or 32")
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to the audio before it is separated; all of it is off unless asked for.
+
+    Parameters
+    ----------
+    highpass_hz
+        Frequencies below this are taken away for good (Butterworth, fourth order): rumble, offsets.
+    loudness_lufs
+        The network hears the song at this integrated loudness (BS.1770-4); stems are brought back to the song's level.
+    silence_db
+        Stretches of about 12 s in which nothing is above this, in dB of full scale, are silent in all stems, unheard.
+
+    Raises
+    ------
+    ConfigError
+        If a number makes no sense.
+    """
+
+    highpass_hz: float | None = None
+    loudness_lufs: float | None = None
+    silence_db: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.highpass_hz is not None and not 1 <= self.highpass_hz <= 2000:
+            raise ConfigError(f"a high-pass at {self.highpass_hz:g} Hz: choose 1 to 2000")
+        if self.loudness_lufs is not None and not -60 <= self.loudness_lufs <= 0:
+            raise ConfigError(f"a loudness of {self.loudness_lufs:g} LUFS: choose -60 to 0")
+        if self.silence_db is not None and not -200 <= self.silence_db <= -20:
+            raise ConfigError(f"silence below {self.silence_db:g} dB: choose -200 to -20")
+
+
+#: Audio as it is.
+UNPREPARED = Preparation()
+
 #: WAV with 16 bits, at the rate of the source.
 USUAL_FORMAT = StemFormat()
 
@@ -100,6 +135,7 @@ def separate_file(
     *,
     stems: Sequence[str] | None = None,
     how: StemFormat = USUAL_FORMAT,
+    before: Preparation = UNPREPARED,
     again: bool = False,
     segments_at_once: int = 1,
     cache: StemCache | None = None,
@@ -118,8 +154,8 @@ def separate_file(
         The network, and the name by which the record calls it.
     stems
         Names of those to write; all when left out.
-    how
-        Their format.
+    how, before
+        Their format, and what is done to the audio first.
     again
         Whether to do it again where it has been done.
     segments_at_once
@@ -141,11 +177,11 @@ def separate_file(
         if name not in network.params.instruments:
             raise ConfigError(f"{model} has no stem {name!r}: it has {', '.join(network.params.instruments)}")
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
-    record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how)}
+    record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how), **asdict(before)}
     if not again and all(file.is_file() and name in _stems_of(folder, record) for name, file in targets.items()):
         return Separated(targets, skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
-    key = cache_key(record["source_sha256"], model, asdict(how))
+    key = cache_key(record["source_sha256"], model, {**asdict(how), **asdict(before)})
     warnings: tuple[str, ...] = ()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".separating-", dir=folder)))
@@ -154,7 +190,7 @@ def separate_file(
             stack.enter_context(cache.once(key))
         cached = cache is not None and not again and all(cache.fetch(key, name, file) for name, file in made.items())
         if not cached:
-            warnings = _separate(path, made, network, how, segments_at_once, progress)
+            warnings = _separate(path, made, network, how, before, segments_at_once, progress)
             for name, file in made.items():
                 if cache is not None:
                     cache.keep(key, name, file)
@@ -169,14 +205,19 @@ def _separate(
     made: dict[str, Path],
     network: SeparatorNetwork,
     how: StemFormat,
+    before: Preparation,
     segments_at_once: int,
     progress: Callable[[float, float], None] | None,
 ) -> tuple[str, ...]:
     """Write the stems of `path` to the files of `made`; return what was wrong with the source."""
     network_hz = network.params.sample_rate_hz
     with tempfile.TemporaryDirectory(prefix=".decoding-", dir=next(iter(made.values())).parent) as spool:
-        audio = decode(path, limits=_LIMITS, allow_silence=True, spool=Path(spool))
+        measure = before.loudness_lufs is not None
+        audio = decode(path, limits=_LIMITS, allow_silence=True, measure_loudness=measure, spool=Path(spool))
         samples, rate_hz = audio.samples, audio.sample_rate_hz
+        gain = 1.0
+        if before.loudness_lufs is not None and audio.loudness_lufs is not None:
+            gain = 10 ** ((before.loudness_lufs - audio.loudness_lufs) / 20)
         out_hz = how.sample_rate_hz or rate_hz
         total = samples.shape[1] if out_hz == rate_hz else math.ceil(samples.shape[1] * out_hz / rate_hz)
         with ExitStack() as stack:
@@ -186,13 +227,16 @@ def _separate(
                 )
                 for name, file in made.items()
             ]
-            heard = _resampled(_blocks(samples, stereo_weights(audio.info.channel_names)), rate_hz, network_hz, None)
+            sides = _blocks(samples, gain * stereo_weights(audio.info.channel_names))
+            if before.highpass_hz is not None:
+                sides = _highpassed(sides, rate_hz, before.highpass_hz)
+            heard = _resampled(sides, rate_hz, network_hz, None)
+            silence = None if before.silence_db is None else gain * 10 ** (before.silence_db / 20)
             rows = [network.params.instruments.index(name) for name in made]
-            parts = separate_blocks(network, heard, segments_at_once=segments_at_once)
+            parts = separate_blocks(network, heard, segments_at_once=segments_at_once, silence=silence)
+            chosen = (part[rows].reshape(2 * len(rows), -1) / np.float32(gain) for part in parts)
             done = 0
-            for block in _resampled(
-                (part[rows].reshape(2 * len(rows), -1) for part in parts), network_hz, out_hz, total
-            ):
+            for block in _resampled(chosen, network_hz, out_hz, total):
                 for number, writer in enumerate(writers):
                     writer.write(block[2 * number : 2 * number + 2])
                 done += block.shape[1]
@@ -237,6 +281,18 @@ def _stems_of(folder: Path, record: dict[str, Any]) -> list[str]:
 def _blocks(samples: NDArray[np.float32], weights: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     for at in range(0, samples.shape[1], _BLOCK_SAMPLES):
         yield weights @ samples[:, at : at + _BLOCK_SAMPLES]
+
+
+def _highpassed(
+    blocks: Iterator[NDArray[np.float32]], rate_hz: int, highpass_hz: float
+) -> Iterator[NDArray[np.float32]]:
+    from scipy.signal import butter, sosfilt
+
+    sections = butter(4, highpass_hz, "highpass", fs=rate_hz, output="sos")
+    state = np.zeros((sections.shape[0], 2, 2))
+    for block in blocks:
+        filtered, state = sosfilt(sections, block, axis=1, zi=state)
+        yield filtered.astype(np.float32)
 
 
 def _resampled(

@@ -17,7 +17,11 @@ _OVERLAP_GAIN = 1.5
 
 
 def separate_blocks(
-    network: SeparatorNetwork, blocks: Iterable[NDArray[np.floating]], *, segments_at_once: int = 1
+    network: SeparatorNetwork,
+    blocks: Iterable[NDArray[np.floating]],
+    *,
+    segments_at_once: int = 1,
+    silence: float | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Separate a stream of stereo audio.
 
@@ -32,6 +36,8 @@ def separate_blocks(
         Arrays of shape (2, samples), of any lengths, at `params.sample_rate_hz`.
     segments_at_once
         Segments that go through the network together; more is quicker on a GPU and takes as much more memory.
+    silence
+        Where no sample of a segment is above this, its stems are silent and the network is spared; None asks it always.
 
     Yields
     ------
@@ -59,7 +65,7 @@ def separate_blocks(
         piece = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(device)
         waiting = torch.cat([waiting, piece], dim=1)
         while waiting.shape[1] >= hop + length - step:
-            stems = _separate(network, waiting[:, : hop + length - step], overlap)
+            stems = _separate(network, waiting[:, : hop + length - step], overlap, silence)
             waiting = waiting[:, hop:]
             for out in _without_lead(stems, given, length):
                 yield out
@@ -69,7 +75,7 @@ def separate_blocks(
         rest = waiting[:, : hop + length - step]
         # A segment is short where the audio ends; the network hears whole segments only.
         whole = torch.nn.functional.pad(rest, (0, hop + length - step - rest.shape[1]))
-        stems = _separate(network, whole, overlap)[..., : taken + length - given]
+        stems = _separate(network, whole, overlap, silence)[..., : taken + length - given]
         waiting = waiting[:, hop:]
         for out in _without_lead(stems, given, length):
             yield out
@@ -99,6 +105,12 @@ class Overlap:
         self.tail = samples[..., count * self.step :].clone()
         return samples[..., : count * self.step]
 
+    def pass_over(self, count: int) -> Tensor:
+        """Return the next `count` samples where nothing is added; what is kept of earlier frames sounds out."""
+        samples = torch.nn.functional.pad(self.tail, (0, count))
+        self.tail = samples[..., count:].clone()
+        return samples[..., :count]
+
 
 def _without_lead(stems: Tensor, given: int, lead: int) -> Iterator[NDArray[np.float32]]:
     """Leave out what belongs to the silence before the first sample."""
@@ -107,9 +119,11 @@ def _without_lead(stems: Tensor, given: int, lead: int) -> Iterator[NDArray[np.f
         yield kept.cpu().numpy()
 
 
-def _separate(network: SeparatorNetwork, samples: Tensor, overlap: Overlap) -> Tensor:
+def _separate(network: SeparatorNetwork, samples: Tensor, overlap: Overlap, silence: float | None) -> Tensor:
     """Separate (2, frames * step + length - step) samples to (instruments, 2, frames * step)."""
     params = network.params
+    if silence is not None and float(samples.abs().max()) <= silence:
+        return overlap.pass_over(samples.shape[1] - params.frame_length + params.frame_step)
     with torch.inference_mode():
         frames = samples.unfold(1, params.frame_length, params.frame_step)
         spectrum = torch.fft.rfft(frames * overlap.window)
