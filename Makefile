@@ -1,7 +1,8 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint format lock weights spleeter-reference spleeter-golden clean
+.PHONY: help setup demo bench test lint format lock weights spleeter-reference spleeter-golden \
+  bench-separation clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -72,6 +73,11 @@ spleeter-reference: setup $(SPLEETER)/.complete ## compare separation with Splee
 
 spleeter-golden: setup $(SPLEETER)/.complete ## make the small reference anew that every test run compares with
 	cd tests/golden && ../../$(SPLEETER)/bin/python spleeter_reference.py spleeter --small
+
+bench-separation: setup $(SPLEETER)/.complete ## time separation beside Spleeter 2.4.2: make bench-separation SONG=file
+	@test -n "$(SONG)" || { echo "make bench-separation SONG=file: name a song" >&2; exit 2; }
+	@test -d build/spleeter/5stems || $(MAKE) spleeter-reference
+	python benchmarks/separation.py $(SONG)
 
 clean: ## remove what the pipeline made, but not the environment
 	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports
