@@ -18,7 +18,6 @@ from backbeat.corpus.rendered.compose import (
 )
 from backbeat.corpus.rendered.grooves import GROOVES, VELOCITIES
 from backbeat.corpus.rendered.harmony import parse_chord, parse_progression, scale_pitches, voice
-from backbeat.corpus.rendered.invented import INVENTED, invent_figures, invent_grooves, weights_of
 from backbeat.corpus.rendered.meter import make_meter, steps_of
 from backbeat.corpus.rendered.playing import BASS_FIGURES, CHORD_FIGURES
 from backbeat.corpus.rendered.score import Score
@@ -36,10 +35,10 @@ def pieces(style: str, count: int, **settings: float) -> list[Score]:
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, list[Score]]:
-    return {style: pieces(style, len(SEEDS)) for style in [*STYLES, INVENTED]}
+    return {style: pieces(style, len(SEEDS)) for style in STYLES}
 
 
-@pytest.mark.parametrize("style", [*STYLES, INVENTED])
+@pytest.mark.parametrize("style", STYLES)
 def test_every_style_composes_a_possible_score(style: str, scores: dict[str, list[Score]]) -> None:
     for score in scores[style]:
         assert score.style == style
@@ -286,33 +285,3 @@ def test_drums_play_alone_where_that_is_asked_for() -> None:
     assert len(with_drums) >= 5
     for score in with_drums:
         assert not {part.name for part in score.parts} & {"bass", "chords", "pad", "melody"}
-
-
-def test_pieces_of_no_style_have_many_meters_and_something_on_their_beats() -> None:
-    made = pieces(INVENTED, 60, duration_s=12.0)
-    meters = Counter(str(score.time_signature) for score in made)
-    assert len(meters) >= 6
-    assert meters["4/4"] < 40
-    assert {"3/4", "6/8"} <= set(meters)
-    assert min(hearable_share(score) for score in made) >= HEARABLE_SHARE
-    # What distinguishes 3/4 from 6/8 is which steps are heavy.
-    for name, heavy, light in (("3/4", [0, 4, 8], [2, 6, 10]), ("6/8", [0, 6], [2, 4, 8, 10])):
-        weights = np.mean([weights_of(np.random.default_rng(seed), make_meter(name)) for seed in range(300)], axis=0)
-        assert weights.shape == (12,)
-        assert weights[heavy].mean() > weights[light].mean() + 0.2
-        assert weights[0] == weights.max()
-
-
-@pytest.mark.parametrize("name", ["4/4", "3/4", "6/8", "9/8", "7/8"])
-def test_invented_figures_fill_a_bar_with_what_players_can_read(name: str) -> None:
-    meter = make_meter(name)
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        for is_bass, known in ((True, ".1358w"), (False, ".Xxl01234")):
-            for figure in invent_figures(rng, meter, is_bass=is_bass):
-                assert len(figure) == meter.steps
-                assert set(figure) <= set(known)
-        for groove in invent_grooves(rng, meter):
-            lines = [groove.time, groove.snare, groove.kick, *groove.others.values()]
-            assert {len(line) for line in lines} == {meter.steps}
-            assert set(groove.kick + groove.snare) != {"."}

@@ -404,12 +404,6 @@ def test_a_composed_corpus_is_whole_and_the_same_for_any_number_of_workers(tmp_p
     assert first.sha256 == one.tracks[0].sha256
 
 
-def test_tracks_of_no_style_have_no_genre(tmp_path: Path) -> None:
-    params = RenderedParams(seed=5, tracks=6, duration_s=3.0, styles=("rock",), invented_share=0.5)
-    corpus = render_corpus(tmp_path / "some", params, workers=1, progress=False)
-    assert {track.id.split("-")[0]: track.genre for track in corpus.tracks} == {"rock": "rock", "invented": ""}
-
-
 def test_unknown_styles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown style 'polka'"):
         render_corpus(tmp_path / "a", RenderedParams(styles=("polka",)), progress=False)

@@ -9,7 +9,6 @@ import numpy as np
 from backbeat.corpus.performances import Performance
 from backbeat.corpus.rendered.arrange import Section
 from backbeat.corpus.rendered.grooves import GROOVES, VELOCITIES, Groove
-from backbeat.corpus.rendered.invented import INVENTED, invent_grooves
 from backbeat.corpus.rendered.meter import Event, Meter, pick, steps_of
 from backbeat.music import GENERAL_MIDI_DRUMS
 
@@ -67,7 +66,7 @@ class Drummer:
     Parameters
     ----------
     style, meter
-        What to play; patterns are made up for `INVENTED`.
+        What to play.
     rng
         Drawn from once for what stays the same in the piece, and in each call.
     """
@@ -76,7 +75,7 @@ class Drummer:
         self.style = style
         self.meter = meter
         self.rng = rng
-        choices = invent_grooves(rng, meter) if style == INVENTED else grooves_for(style, meter)
+        choices = grooves_for(style, meter)
         first = pick(rng, choices)
         second = pick(rng, choices) if rng.random() < 0.6 else first
         self.grooves = {"verse": first, "chorus": second, "intro": first, "bridge": pick(rng, choices)}

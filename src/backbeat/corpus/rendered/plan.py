@@ -10,7 +10,6 @@ import numpy as np
 
 from backbeat.corpus.performances import Performance
 from backbeat.corpus.rendered.arrange import Ensemble, Section, make_ensemble, make_form
-from backbeat.corpus.rendered.invented import INVENTED, invented_style
 from backbeat.corpus.rendered.meter import Meter, make_meter, pick, weighted
 from backbeat.corpus.rendered.playing import OFF_BEAT_MODES
 from backbeat.corpus.rendered.styles import METER_TEMPI, STYLES, Style
@@ -39,7 +38,7 @@ class ComposeParams:
     duration_s
         Length of the audio, seconds.
     style
-        A key of `STYLES`, `INVENTED` for a piece of no style, or None to draw one of `STYLES`.
+        A key of `STYLES`, or None to draw one.
     style_weights
         Weights for drawing; empty for all styles alike.
     performance_share
@@ -84,7 +83,7 @@ class ComposeParams:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not at {getattr(self, name):g}")
-        unknown = sorted({*self.style_weights, *([self.style] if self.style else [])} - {*STYLES, INVENTED})
+        unknown = sorted({*self.style_weights, *([self.style] if self.style else [])} - set(STYLES))
         if unknown:
             raise ConfigError(f"unknown style {unknown[0]!r}; the styles are {', '.join(STYLES)}")
         if self.style_weights and not sum(self.style_weights.values()) > 0:
@@ -95,14 +94,12 @@ class ComposeParams:
 class Plan:
     """Everything drawn before the first note is played.
 
-    `drumming` is the style whose patterns the drummer plays, or `INVENTED`; `swing` and `swing16` as in `Style`, 0.5
-    for none; `jitter_s` the standard deviation of players' timing; `pick_up` beats are played before bar 1; the modes
-    are those of `playing`.
+    `swing` and `swing16` as in `Style`, 0.5 for none; `jitter_s` the standard deviation of players' timing; `pick_up`
+    beats are played before bar 1; the modes are those of `playing`.
     """
 
     name: str
     style: Style
-    drumming: str
     meter: Meter
     bpm: float
     swing: float
@@ -123,7 +120,7 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
     weights = params.style_weights or dict.fromkeys(STYLES, 1.0)
     drawn = weighted(rng, weights)
     name = params.style or drawn
-    style, drumming = (STYLES[name], name) if name != INVENTED else _invented(rng)
+    style = STYLES[name]
     meter = make_meter(weighted(rng, style.meters), int(rng.integers(0, 2)))
     bpm = _tempo(rng, style, meter)
     ensemble = make_ensemble(rng, style, drumless=rng.random() < params.drumless_share)
@@ -147,7 +144,7 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
     kind = weighted(rng, style.tempo_kinds)
     performance = None
     if ensemble.drums and rng.random() < params.performance_share:
-        performance = _choose(rng, drumming, meter, performances)
+        performance = _choose(rng, name, meter, performances)
     if performance is not None:
         bpm = float(np.clip(performance.bpm * rng.uniform(0.92, 1.08), LOWEST_BPM, HIGHEST_BPM))
         swing, swing16 = performance.swing, 0.5
@@ -169,7 +166,6 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
     return Plan(
         name,
         style,
-        drumming,
         meter,
         bpm,
         swing,
@@ -184,11 +180,6 @@ def make_plan(rng: np.random.Generator, params: ComposeParams, performances: Seq
         bass_mode,
         chord_mode,
     )
-
-
-def _invented(rng: np.random.Generator) -> tuple[Style, str]:
-    """Draw a style for one piece, and whose patterns its drummer plays: those of one style, or made up."""
-    return invented_style(rng), INVENTED if rng.random() < 0.5 else pick(rng, tuple(STYLES))
 
 
 def _tempo(rng: np.random.Generator, style: Style, meter: Meter) -> float:
@@ -206,8 +197,6 @@ def _choose(
     rng: np.random.Generator, name: str, meter: Meter, performances: Sequence[Performance]
 ) -> Performance | None:
     """Draw a performance of the style and meter, near the style's tempi, that keeps to its click."""
-    if name == INVENTED:
-        return None
     style = STYLES[name]
     if meter.signature.is_compound or not style.human:
         return None

@@ -30,7 +30,7 @@ def play(rng: np.random.Generator, plan: Plan, params: ComposeParams) -> tuple[K
     progressions = [text for text in style.progressions if _is_minor(text) == minor]
     tonic = int(rng.integers(0, 12))
     harmony = make_harmony(rng, progressions, sections, meter, tonic)
-    drummer = Drummer(rng, plan.drumming, meter)
+    drummer = Drummer(rng, plan.name, meter)
     playing: Playing = []
     late_s = plan.jitter_s * 0.7
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from backbeat.corpus.rendered.arrange import Section
 from backbeat.corpus.rendered.harmony import Chord, parse_progression, voice
-from backbeat.corpus.rendered.invented import INVENTED, invent_figures
 from backbeat.corpus.rendered.meter import Event, Meter, pick, steps_of
 
 BASS_FIGURES: dict[str, tuple[str, ...]] = {
@@ -150,8 +149,7 @@ class Accompanist:
     rng
         Drawn from at once for figures and register, and in each call.
     mode
-        A key of `BASS_FIGURES` or `CHORD_FIGURES`; "root_kick" for a bass that follows the kick; `INVENTED` for figures
-        that are made up.
+        A key of `BASS_FIGURES` or `CHORD_FIGURES`; "root_kick" for a bass that follows the kick.
     is_bass
         Which of the two.
     centre
@@ -175,8 +173,6 @@ class Accompanist:
             if key.startswith("triple"):
                 self.written_in = "6/8"
         options = figures.get(key, ("1...............",))
-        if mode == INVENTED:
-            options, self.written_in = invent_figures(rng, meter, is_bass=is_bass), str(meter.signature)
         first = pick(rng, options)
         self.figures = {"verse": first, "chorus": pick(rng, options) if rng.random() < 0.5 else first}
         self.options = options
@@ -197,8 +193,6 @@ class Accompanist:
             if rng.random() < self.variation:
                 figure = pick(rng, self.options)
             steps.extend((bar * size + beat, char) for beat, char in steps_of(figure, self.meter, self.written_in))
-        if not steps:  # a figure cut to a shorter bar may have nothing left
-            return []
         ends = [beat for beat, _ in steps[1:]] + [float(section.end_bar * size)]
         share, longest = self.gate
         events: list[Event] = []

@@ -16,7 +16,6 @@ import numpy as np
 
 from backbeat.corpus.contract import SPLITS, Corpus, Track, write_beats, write_onsets
 from backbeat.corpus.rendered.effects import EffectsParams
-from backbeat.corpus.rendered.invented import INVENTED
 from backbeat.corpus.rendered.jobs import fingerprint, make_corpus
 from backbeat.corpus.rendered.kits import HIHAT_NOTES, SYNTHESIS_RATE_HZ, Samples
 from backbeat.corpus.rendered.metronome import with_metronome
@@ -102,8 +101,6 @@ class RenderedParams:
         Chance that a tambourine or a shaker plays what is written for the hi-hat, as long, 0..1.
     metronome_share
         Chance that a metronome is heard on the beats, beside the piece or in its place, 0..1.
-    invented_share
-        Chance that a track is of no style (`invented`); it then has no genre, 0..1.
     sources_licence
         Licence of the named soundfonts and kits, an SPDX identifier: it is added to that of every track.
     performances
@@ -134,7 +131,6 @@ class RenderedParams:
     side_stick_share: float = 0.0
     tambourine_share: float = 0.0
     metronome_share: float = 0.0
-    invented_share: float = 0.0
     sources_licence: str = ""
     performances: str | None = None
     performance_share: float = 0.6
@@ -232,17 +228,13 @@ def render_corpus(root: Path, params: RenderedParams, *, workers: int | None = N
     if unknown:
         raise ConfigError(f"unknown style {unknown[0]!r}; the styles are {', '.join(STYLES)}")
     splits = split_of_tracks(params, len(styles))
-    named = [_style_of(params, index, styles) for index in range(params.tracks)]
     jobs = [
-        RenderJob(params, index, f"{style}-{index:06d}", style, split)
-        for index, (style, split) in enumerate(zip(named, splits, strict=True))
+        RenderJob(
+            params, index, f"{styles[index % len(styles)]}-{index:06d}", styles[index % len(styles)], splits[index]
+        )
+        for index in range(params.tracks)
     ]
     return make_corpus(root, jobs, render_track, fingerprint_of(params), workers=workers, progress=progress)
-
-
-def _style_of(params: RenderedParams, index: int, styles: Sequence[str]) -> str:
-    rng = np.random.default_rng([params.seed, index, 1])
-    return INVENTED if rng.random() < params.invented_share else styles[index % len(styles)]
 
 
 def fingerprint_of(params: RenderedParams) -> str:
@@ -363,7 +355,7 @@ def write_track(
         id=score.id,
         path=name,
         split=split,
-        genre="" if score.style == INVENTED else score.style,
+        genre=score.style,
         tempo_bpm=round(score.tempo_bpm, 3),
         time_signature=score.time_signature,
         key=score.key,
