@@ -442,6 +442,27 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwor
     assert not separate_file(song, out, network, "another").skipped
 
 
+def test_stems_of_two_models_are_never_taken_for_one_set(
+    tmp_path: Path, network: SeparatorNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song, out = write_song(tmp_path / "song.wav", 0.5), tmp_path / "out"
+    separate_file(song, out, network, "a")
+    real, moved = Path.replace, []
+
+    def stops(self: Path, target: Path) -> Path:
+        if target.name == "accompaniment.wav" and target.parent == out:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return real(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stops)
+        with pytest.raises(KeyboardInterrupt):
+            separate_file(song, out, network, "b")
+    assert out / "vocals.wav" in moved
+    assert not separate_file(song, out, network, "a").skipped
+
+
 def test_a_failure_leaves_what_was_there(
     tmp_path: Path, network: SeparatorNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,9 +194,12 @@ def separate_file(
             for name, file in made.items():
                 if cache is not None:
                     cache.keep(key, name, file)
+        there = _stems_of(folder, record)
+        # Gone before the first stem changes: were this to stop half-way, nothing would say that they belong together.
+        (folder / RECORD).unlink(missing_ok=True)
         for name, file in made.items():
             file.replace(targets[name])
-    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *_stems_of(folder, record)})})
+    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *there})})
     return Separated(targets, warnings, cached=cached)
 
 
