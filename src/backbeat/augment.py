@@ -36,10 +36,6 @@ class Augmentation:
         Share of windows that get a floor of noise with a random tone.
     masks
         Number of bands of frequencies masked (Park et al., "SpecAugment", Interspeech 2019), each up to a tenth.
-    time_masks, time_mask_frames
-        Largest number of stretches of a window that are masked, and the largest length of one: where the beat is in
-        them, only what is around tells. Half of them fall silent, and in half pieces of 0.05 to 0.5 s change places,
-        after Foscarin, Schlüter and Widmer, "Beat this!", ISMIR 2024.
     """
 
     stretch: float = 1.0
@@ -49,8 +45,6 @@ class Augmentation:
     lowpass: float = 0.0
     noise: float = 0.0
     masks: int = 0
-    time_masks: int = 0
-    time_mask_frames: int = 0
 
     def draw_stretch(self, rng: np.random.Generator) -> float:
         """Draw a factor by which time is stretched: above 1 is slower."""
@@ -95,9 +89,6 @@ def augment(log_mel: Tensor, params: Augmentation, rng: np.random.Generator) -> 
             start = int(rng.integers(0, bands - width + 1))
             gain[window, start : start + width] = 0
     linear = torch.expm1(log_mel) * torch.from_numpy(gain)[:, None, :]
-    for window in range(batch if params.time_masks else 0):
-        for _ in range(int(rng.integers(0, params.time_masks + 1))):
-            _mask_time(linear[window], params.time_mask_frames, rng)
     noisy = np.flatnonzero(rng.random(batch) < params.noise)
     if noisy.size:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -107,18 +98,6 @@ def augment(log_mel: Tensor, params: Augmentation, rng: np.random.Generator) -> 
         uniform = torch.rand(linear[noisy].shape, generator=generator).clamp(min=1e-6)
         linear[noisy] += floor * torch.sqrt(-2 * torch.log(uniform))
     return torch.log1p(linear)
-
-
-def _mask_time(window: Tensor, longest: int, rng: np.random.Generator) -> None:
-    """Silence a stretch of (frames, mel_bands), or put its pieces in another order."""
-    length = int(rng.integers(10, max(11, longest + 1)))
-    start = int(rng.integers(0, max(1, window.shape[0] - length + 1)))
-    stretch = window[start : start + length]
-    if rng.random() < 0.5:
-        stretch.zero_()
-        return
-    pieces = torch.split(stretch.clone(), int(rng.integers(5, 51)))
-    stretch.copy_(torch.cat([pieces[place] for place in rng.permutation(len(pieces))]))
 
 
 def shifted(window: Tensor, bands: int) -> Tensor:
