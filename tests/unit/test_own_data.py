@@ -60,6 +60,7 @@ def test_timbre_tells_what_sounds_different_and_takes_any_length() -> None:
     assert first.shape == (TIMBRE_SIZE,)
     assert np.linalg.norm(first - again) < 0.1 * np.linalg.norm(first - timbre_statistics(high))
     assert np.isfinite(timbre_statistics(low[:1])).all()
+    assert timbre_statistics(low[:, :12]).shape == (TIMBRE_SIZE,)
 
 
 def test_own_genres_are_judged_by_heads_that_did_not_hear_them(models: dict[str, Path]) -> None:

@@ -38,6 +38,8 @@ def timbre_statistics(log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
     # Two frames at least, for there to be a step.
     spectrogram = np.pad(spectrogram, ((0, max(0, 2 - spectrogram.shape[0])), (0, 0)), mode="edge")
     cepstrum = dct(spectrogram, axis=1, norm="ortho")[:, :_COEFFICIENTS]
+    # Fewer bands have fewer coefficients; the rest is nothing.
+    cepstrum = np.pad(cepstrum, ((0, 0), (0, _COEFFICIENTS - cepstrum.shape[1])))
     starts = range(0, max(1, cepstrum.shape[0] - _TEXTURE_FRAMES), _TEXTURE_FRAMES // 2)
     textures = np.stack([cepstrum[start : start + _TEXTURE_FRAMES].std(axis=0) for start in starts])
     contrast = np.stack(
