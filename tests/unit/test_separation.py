@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -516,6 +518,18 @@ def test_the_commands(tmp_path: Path, models: Path) -> None:
     assert "two songs are called one.wav" in str(clash.exception)
     assert "is removed" in run.invoke(app, ["models", "remove", "spleeter:5stems"]).output
     assert isinstance(run.invoke(app, ["models", "remove", "spleeter:5stems"]).exception, ModelError)
+
+
+def test_the_allocator_is_told_to_keep_memory() -> None:
+    import platform
+
+    told = subprocess.run(
+        [sys.executable, "-c", "from backbeat.separation.allocator import keep_freed_memory as f; print(f())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
 
 
 def test_surround_comes_down_to_two_sides() -> None:

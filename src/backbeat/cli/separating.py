@@ -77,6 +77,7 @@ def separate(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from backbeat.audio import find_audio
+    from backbeat.separation.allocator import keep_freed_memory
     from backbeat.separation.cache import StemCache
     from backbeat.separation.files import Preparation, StemFormat, separate_file, song_folders
     from backbeat.separation.store import find, load_network, read_spec
@@ -90,6 +91,7 @@ def separate(
     folder = Path(model) if Path(model).is_dir() else find(model)
     spec = read_spec(folder)
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    keep_freed_memory()
     network = load_network(folder).to("cuda" if on_gpu else "cpu")
     songs = find_audio(paths)
     names = song_folders(songs)

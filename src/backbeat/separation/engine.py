@@ -8,7 +8,8 @@
     results = await engine.batch_separate(songs, "spleeter:2stems", "out", progress=print)
 
 Work runs on threads, as many files at once as asked for; torch and the codecs let go of the interpreter while they
-work. A call that is cancelled, or over its time, stops at the next segment and leaves nothing behind.
+work. A call that is cancelled, or over its time, stops at the next segment and leaves nothing behind. A program that
+does little else should call `allocator.keep_freed_memory` when it begins.
 """
 
 from __future__ import annotations

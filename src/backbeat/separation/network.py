@@ -23,6 +23,9 @@ _LEAK = 0.2
 # As Keras has them, with whose statistics the official weights come.
 _NORM_EPSILON, _NORM_MOMENTUM = 1e-3, 0.01
 _EPSILON = 1e-10
+_FEW_CHANNELS = 16
+# For even and odd outputs, the taps of five through which they hear the input before, at and behind; 5 is none.
+_TAPS = torch.tensor([[3, 1, 5], [4, 2, 0]])
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,22 @@ class _Transposed(nn.Module):
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(before, after, 5, stride=2, padding=1)
+        # With few channels a processor is up to four times as quick with one convolution for each place of four.
+        self.by_places = after <= _FEW_CHANNELS
 
     def forward(self, maps: Tensor) -> Tensor:
+        if self.by_places and not maps.is_cuda and not torch.is_grad_enabled():
+            return self._by_places(maps)
         whole: Tensor = self.conv(maps)
         return whole[..., : 2 * maps.shape[-2], : 2 * maps.shape[-1]]
+
+    def _by_places(self, maps: Tensor) -> Tensor:
+        """Convolve once for even and odd rows and columns each (Shi et al., CVPR 2016, section 3.2), the same sums."""
+        # An output 2p + a hears the input p + t - 1 through tap a + 3 - 2t of the five, where there is one.
+        weight = F.pad(self.conv.weight, (0, 1, 0, 1))[:, :, _TAPS][..., _TAPS]  # in, out, a, t, b, s
+        weight = weight.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+        bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
+        return F.pixel_shuffle(F.conv2d(maps, weight, bias, padding=1), 2)
 
 
 class _Elu(nn.Module):
@@ -180,7 +195,7 @@ class SeparatorNetwork(nn.Module):
     def spectrograms(self, magnitudes: Tensor) -> Tensor:
         """Map (batch, 2, frames, bins) to the magnitudes of each instrument, (instruments, batch, 2, frames, bins)."""
         heard = magnitudes.contiguous(memory_format=torch.channels_last)
-        logits = torch.stack([net(heard) for net in self.nets.values()])
+        logits = torch.stack([net(heard).contiguous() for net in self.nets.values()])
         shares = torch.softmax(logits, dim=0) if self.params.joint_softmax else torch.sigmoid(logits)
         return shares * magnitudes
 

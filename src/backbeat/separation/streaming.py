@@ -83,25 +83,34 @@ def separate_blocks(
 
 
 class Overlap:
-    """Adds overlapping frames up, over the ends of pieces."""
+    """Turns masked spectra to samples and adds their frames up, over the ends of pieces."""
 
     def __init__(self, length: int, step: int, instruments: int, device: torch.device) -> None:
         self.window = torch.hann_window(length, periodic=True, device=device)
-        self.step = step
+        self.length, self.step = length, step
+        self._gains = (self.window / _OVERLAP_GAIN).reshape(-1, step)
         self.tail = torch.zeros(instruments, 2, length - step, device=device)
+        self._masked = torch.zeros(0, device=device)
 
-    def add(self, frames: Tensor) -> Tensor:
-        """Map windowed frames (instruments, 2, frames, length) to their samples (instruments, 2, frames * step).
+    def add(self, masks: Tensor, spectrum: Tensor) -> Tensor:
+        """Map masks of a spectrum to samples.
 
-        What reaches beyond is kept for the next call.
+        Masks have shape (instruments, 2, frames, bins), the spectrum (2, frames, all bins), the samples (instruments, 2,
+        frames * step). What reaches beyond is kept for the next call.
         """
-        instruments, channels, count, length = frames.shape
-        quarters = frames.reshape(instruments, channels, count, length // self.step, self.step)
-        total = torch.zeros(instruments, channels, count + length // self.step - 1, self.step, device=frames.device)
-        for quarter in range(length // self.step):
-            total[:, :, quarter : quarter + count] += quarters[:, :, :, quarter]
-        samples = total.reshape(instruments, channels, -1)
-        samples[..., : length - self.step] += self.tail
+        # One instrument after the other, in memory that is there already: to ask for it takes longer than to use it.
+        if self._masked.shape != spectrum.shape:
+            self._masked = torch.zeros_like(spectrum)
+        instruments, _, count, bins = masks.shape
+        quarters = self.length // self.step
+        total = torch.zeros(instruments, 2, count + quarters - 1, self.step, device=spectrum.device)
+        for instrument, mask in enumerate(masks):
+            torch.mul(mask, spectrum[..., :bins], out=self._masked[..., :bins])
+            frames = torch.fft.irfft(self._masked, n=self.length).unflatten(-1, (quarters, self.step))
+            for quarter in range(quarters):
+                total[instrument, :, quarter : quarter + count].addcmul_(frames[:, :, quarter], self._gains[quarter])
+        samples = total.flatten(2)
+        samples[..., : self.length - self.step] += self.tail
         self.tail = samples[..., count * self.step :].clone()
         return samples[..., : count * self.step]
 
@@ -129,8 +138,4 @@ def _separate(network: SeparatorNetwork, samples: Tensor, overlap: Overlap, sile
         spectrum = torch.fft.rfft(frames * overlap.window)
         # The network takes segments first, then channels, frames and bins.
         heard = spectrum[..., : params.bins].abs().unflatten(1, (-1, params.segment_frames)).transpose(0, 1)
-        masks = network(heard).transpose(1, 2).flatten(2, 3)
-        masked = torch.zeros(len(params.instruments), *spectrum.shape, dtype=spectrum.dtype, device=samples.device)
-        masked[..., : params.bins] = masks * spectrum[..., : params.bins]
-        windowed = torch.fft.irfft(masked, n=params.frame_length) * (overlap.window / _OVERLAP_GAIN)
-        return overlap.add(windowed)
+        return overlap.add(network(heard).transpose(1, 2).flatten(2, 3), spectrum)
