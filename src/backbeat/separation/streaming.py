@@ -95,8 +95,8 @@ class Overlap:
     def add(self, masks: Tensor, spectrum: Tensor) -> Tensor:
         """Map masks of a spectrum to samples.
 
-        Masks have shape (instruments, 2, frames, bins), the spectrum (2, frames, all bins), the samples (instruments, 2,
-        frames * step). What reaches beyond is kept for the next call.
+        Masks have shape (instruments, 2, frames, bins), the spectrum (2, frames, all bins), the samples (instruments,
+        2, frames * step). What reaches beyond is kept for the next call.
         """
         # One instrument after the other, in memory that is there already: to ask for it takes longer than to use it.
         if self._masked.shape != spectrum.shape:
