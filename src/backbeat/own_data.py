@@ -257,6 +257,7 @@ def _learn_genres(
         cross = summary("genre", table, evaluation)["all"]
         spec = replace(
             own.classifier.spec,
+            name=places.output.name,
             version=backbeat.__version__,
             run=run.run_id,
             data_hash=",".join(filter(None, [model.spec.data_hash, names])),

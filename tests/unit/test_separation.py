@@ -31,7 +31,7 @@ from backbeat.audio import decode, probe
 from backbeat.audio.encode import encode
 from backbeat.audio.mixing import stereo_weights
 from backbeat.cli import app
-from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, ModelError
+from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, ModelError, UnsupportedAudioError
 from backbeat.files import sha256_file
 from backbeat.separation import store
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
@@ -283,6 +283,9 @@ def test_what_is_not_the_official_model_is_refused_and_leaves_nothing(tmp_path: 
     digest = sha256_file(GOLDEN / "2stems" / DATA)
     with pytest.raises(ModelError, match="has no variable conv2d_14"):
         pull("spleeter:4stems", source=archive, sha256=digest)
+    digest = sha256_file(GOLDEN / "4stems" / DATA)
+    with pytest.raises(ModelError, match="beyond those of 2 stems"):
+        pull("spleeter:2stems", source=GOLDEN / "4stems", sha256=digest)
     with pytest.raises(ModelError, match="64 hexadecimal digits"):
         pull("spleeter:4stems", source=archive, sha256="../..")
     with pytest.raises(ModelError, match="there is no separation model 'spleeter:3stems'"):
@@ -425,9 +428,16 @@ def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetw
         assert list(made.stems) == ["vocals"]
         assert sorted(path.name for path in (tmp_path / suffix).iterdir()) == [RECORD, f"vocals.{suffix}"]
         assert decode(made.stems["vocals"], allow_silence=True).samples.shape[1] == pytest.approx(44100, abs=4000)
-    with pytest.raises(ConfigError, match="has no stem 'flute': it has vocals, accompaniment"):
+    with pytest.raises(ConfigError, match="no stem 'flute': there are vocals, accompaniment"):
         separate_file(song, tmp_path / "x", network, "small", stems=["flute"])
+    for how in (StemFormat("mp3", sample_rate_hz=12345), StemFormat("flac", 32)):
+        with pytest.raises((UnsupportedAudioError, ConfigError)) as caught:
+            separate_file(song, tmp_path / "x", network, "small", how=how)
+        assert ".separating" not in str(caught.value)
     assert not (tmp_path / "x").exists()
+    for bad in ({"bitrate": 1000}, {"sample_rate_hz": 3}, {"suffix": "exe"}, {"bit_depth": 7}):
+        with pytest.raises(ConfigError):
+            StemFormat(**bad)
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwork) -> None:

@@ -94,6 +94,8 @@ def separate(
     keep_freed_memory()
     network = load_network(folder).to("cuda" if on_gpu else "cpu")
     songs = find_audio(paths)
+    if not songs:
+        raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
     names = song_folders(songs)
     kept = None if cache is None else StemCache(cache)
     failed = 0
@@ -107,7 +109,7 @@ def separate(
                     out / name,
                     network,
                     spec.label,
-                    stems=None if stems is None else [part.strip() for part in stems.split(",")],
+                    stems=None if stems is None else [part.strip() for part in stems.split(",") if part.strip()],
                     how=how,
                     before=before,
                     again=force,

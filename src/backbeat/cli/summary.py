@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Lines of the listing of bars; the rest are in the JSON.
 _BARS = 4
 
+#: A share from which a genre is only called unsure for being unlike what the model was shown.
+_SURE = 0.5
+
 
 def summary(analysis: Analysis) -> RenderableType:
     """Return a panel: what the track is, the first bars, and what models say so."""
@@ -44,7 +47,11 @@ def _facts(analysis: Analysis) -> list[tuple[str, Text]]:
     facts.append(("key", Text("not tonal" if key is None else f"{key.tonic} {key.mode}  ({key.confidence:.0%})")))
     likeliest = sorted(analysis.genre.probabilities.items(), key=lambda pair: -pair[1])[:3]
     shares = "  ".join(f"{name} {share:.0%}" for name, share in likeliest)
-    facts.append(("genre", Text(f"unsure: {shares}" if analysis.genre.unsure else shares)))
+    if analysis.genre.unsure and likeliest[0][1] >= _SURE:
+        shares = f"unlike what the model was shown; nearest {likeliest[0][0]}"
+    elif analysis.genre.unsure:
+        shares = f"unsure: {shares}"
+    facts.append(("genre", Text(shares)))
     lufs = analysis.loudness_lufs
     facts.append(("loudness", Text("not measurable" if lufs is None else f"{lufs:.1f} LUFS")))
     facts.append(("length", Text(f"{clock(analysis.duration_s)}  at {analysis.sample_rate_hz:,} Hz")))

@@ -8,6 +8,7 @@ offset and size of each variable.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from backbeat.separation.network import SeparatorParams
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
+_LAYER = re.compile(r"(conv2d|conv2d_transpose|batch_normalization)(_\d+)?")
 _LARGEST_INDEX_BYTES = 16 << 20
 # TensorFlow's numbers for types (types.proto) that a model has.
 _DTYPES: dict[int, np.dtype] = {
@@ -202,6 +204,11 @@ def spleeter_state(variables: dict[str, NDArray], params: SeparatorParams) -> di
             )
             for mine, yours in pairs.items():
                 names[f"nets.{instrument}.{ours}.{mine}"] = (f"{theirs}/{yours}", kind == "conv2d_transpose")
+    unused = {f"batch_normalization_{number * (down + up) + down - 1}" for number in range(len(params.instruments))}
+    known = {theirs.partition("/")[0] for theirs, _ in names.values()} | unused
+    more = {layer for layer in (name.partition("/")[0] for name in variables) if _LAYER.fullmatch(layer)} - known
+    if more:
+        raise ModelError(f"the checkpoint has layers beyond those of {len(params.instruments)} stems: another model's")
     state: dict[str, Tensor] = {}
     for ours, (theirs, _) in names.items():
         if theirs not in variables:

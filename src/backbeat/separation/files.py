@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.audio import decode
+from backbeat.audio import decode, probe
 from backbeat.audio.encode import SUFFIX_CODECS, AudioWriter
 from backbeat.audio.limits import AudioLimits
 from backbeat.audio.mixing import stereo_weights
@@ -64,6 +64,10 @@ class StemFormat:
             raise ConfigError(f"format {self.suffix!r} is none of {known}")
         if self.bit_depth not in (16, 24, 32):
             raise ConfigError(f"{self.bit_depth} bits: choose 16, 24 or 32")
+        if self.bitrate is not None and not 8000 <= self.bitrate <= 1_000_000:
+            raise ConfigError(f"{self.bitrate / 1000:g} kilobits a second: choose 8 to 1000")
+        if self.sample_rate_hz is not None and not 8000 <= self.sample_rate_hz <= 192_000:
+            raise ConfigError(f"a sample rate of {self.sample_rate_hz} Hz: choose 8000 to 192000")
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Preparation:
         if self.loudness_lufs is not None and not -60 <= self.loudness_lufs <= 0:
             raise ConfigError(f"a loudness of {self.loudness_lufs:g} LUFS: choose -60 to 0")
         if self.silence_db is not None and not -200 <= self.silence_db <= -20:
-            raise ConfigError(f"silence below {self.silence_db:g} dB: choose -200 to -20")
+            raise ConfigError(f"silence at {self.silence_db:g} dB: choose -200 to -20")
 
 
 #: Audio as it is.
@@ -143,7 +147,8 @@ def separate_file(
 ) -> Separated:
     """Separate one file into `folder`, a file a stem: `folder/vocals.wav`...
 
-    Stems are as long as the source, to the sample, and begin where it begins. They are stereo. Nothing is there before
+    Stems are as long as the source, to the sample, and begin where it begins; lossy codecs add what they add, and Opus
+    is always at 48 kHz. They are stereo, of one channel too. Nothing is there before
     all is written; `separation.json` in the folder says how they were made.
 
     Parameters
@@ -175,11 +180,15 @@ def separate_file(
     chosen = tuple(stems) if stems else network.params.instruments
     for name in chosen:
         if name not in network.params.instruments:
-            raise ConfigError(f"{model} has no stem {name!r}: it has {', '.join(network.params.instruments)}")
+            raise ConfigError(f"there is no stem {name!r}: there are {', '.join(network.params.instruments)}")
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
     record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how), **asdict(before)}
     if not again and all(file.is_file() and name in _stems_of(folder, record) for name, file in targets.items()):
         return Separated(targets, skipped=True)
+    # What the format cannot hold is said before anything is made.
+    rate_hz = how.sample_rate_hz or probe(path).sample_rate_hz
+    for file in targets.values():
+        AudioWriter(file, 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
     folder.mkdir(parents=True, exist_ok=True)
     key = cache_key(record["source_sha256"], model, {**asdict(how), **asdict(before)})
     warnings: tuple[str, ...] = ()

@@ -298,7 +298,7 @@ def pull(
         with _checkpoint(archive) as (index, data):
             found = sha256_file(data)
             if found != wanted:
-                expected = "the official model's" if official else "the one asked for"
+                expected = "the official model's (name yours with --sha256)" if official else "the one asked for"
                 raise ModelError(
                     f"{told}: is not the file expected: the SHA-256 of its data is {found}, not {expected}"
                 )
