@@ -73,26 +73,22 @@ def separate(
 
     Stems are as long as the song, to the sample. A file that cannot be heard is named, and the others are done.
     """
-    import torch
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from backbeat.audio import find_audio
     from backbeat.separation.allocator import keep_freed_memory
     from backbeat.separation.cache import StemCache
+    from backbeat.separation.engine import USUAL_SEGMENTS, chosen_device
     from backbeat.separation.files import Preparation, StemFormat, separate_file, song_folders
     from backbeat.separation.store import find, load_network, read_spec
 
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
     before = Preparation(highpass, loudness, silence)
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r} is none of auto, cpu and cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("there is no CUDA device here: leave --device out, or say cpu")
+    place = chosen_device(device)
     folder = Path(model) if Path(model).is_dir() else find(model)
     spec = read_spec(folder)
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     keep_freed_memory()
-    network = load_network(folder).to("cuda" if on_gpu else "cpu")
+    network = load_network(folder).to(place)
     songs = find_audio(paths)
     if not songs:
         raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
@@ -113,7 +109,7 @@ def separate(
                     how=how,
                     before=before,
                     again=force,
-                    segments_at_once=4 if on_gpu else 1,
+                    segments_at_once=USUAL_SEGMENTS[place],
                     cache=kept,
                     progress=partial(_advance, bar, task),
                 )

@@ -216,4 +216,7 @@ def spleeter_state(variables: dict[str, NDArray], params: SeparatorParams) -> di
         # Kernels: height, width, in, out, and out before in where transposed; torch wants out, in (in, out) in front.
         values = variables[theirs].astype(np.float32)
         state[ours] = torch.from_numpy(values.transpose(3, 2, 0, 1).copy() if values.ndim == 4 else values.copy())
+        if ours.endswith(".running_var"):
+            # How many batches the statistics are of is not kept there; nothing here asks for it.
+            state[ours.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
     return state

@@ -42,6 +42,9 @@ from backbeat.separation.store import SeparatorSpec, find, installed, load_netwo
 #: Called with the file, the seconds of it that are done and the seconds in all.
 EngineProgress = Callable[[Path, float, float], None]
 
+#: Segments that go through the network together where nobody says otherwise.
+USUAL_SEGMENTS = {"cpu": 1, "cuda": 4}
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -84,6 +87,17 @@ class _GiveUpError(Exception):
     """Unwinds a thread whose result nobody waits for any more."""
 
 
+def chosen_device(name: str) -> str:
+    """Return "cpu" or "cuda" for "auto", "cpu" or "cuda"; ConfigError where that is not to be had."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is none of auto, cpu and cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here: say cpu or auto")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 class SeparationEngine:
     """Separates files with models that stay in memory.
 
@@ -115,16 +129,10 @@ class SeparationEngine:
         cache: StemCache | None = None,
         root: Path | None = None,
     ) -> None:
-        import torch
-
         if concurrency < 1 or (segments_at_once is not None and segments_at_once < 1):
             raise ConfigError("concurrency and segments_at_once must be 1 or more")
-        if device not in ("auto", "cpu", "cuda"):
-            raise ConfigError(f"device {device!r} is none of auto, cpu and cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("there is no CUDA device here: say cpu or auto")
-        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        self.segments_at_once = segments_at_once or (4 if self.device == "cuda" else 1)
+        self.device = chosen_device(device)
+        self.segments_at_once = segments_at_once or USUAL_SEGMENTS[self.device]
         self.cache = cache
         self._root = root
         self._threads = ThreadPoolExecutor(concurrency, "backbeat-separation")

@@ -183,12 +183,12 @@ def separate_file(
             raise ConfigError(f"there is no stem {name!r}: there are {', '.join(network.params.instruments)}")
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
     record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how), **asdict(before)}
-    if not again and all(file.is_file() and name in _stems_of(folder, record) for name, file in targets.items()):
+    there = _stems_of(folder, record)
+    if not again and all(file.is_file() and name in there for name, file in targets.items()):
         return Separated(targets, skipped=True)
     # What the format cannot hold is said before anything is made.
     rate_hz = how.sample_rate_hz or probe(path).sample_rate_hz
-    for file in targets.values():
-        AudioWriter(file, 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
+    AudioWriter(targets[chosen[0]], 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
     folder.mkdir(parents=True, exist_ok=True)
     key = cache_key(record["source_sha256"], model, {**asdict(how), **asdict(before)})
     warnings: tuple[str, ...] = ()
@@ -203,7 +203,7 @@ def separate_file(
             for name, file in made.items():
                 if cache is not None:
                     cache.keep(key, name, file)
-        there = _stems_of(folder, record)
+        there = _stems_of(folder, record)  # once more: another may have written some meanwhile
         # Gone before the first stem changes: were this to stop half-way, nothing would say that they belong together.
         (folder / RECORD).unlink(missing_ok=True)
         for name, file in made.items():

@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import safetensors.torch
-from safetensors import SafetensorError
 
 from backbeat.download import Progress, fetch_resumably
 from backbeat.errors import ConfigError, ModelError
 from backbeat.files import atomic_path, sha256_file
-from backbeat.model import CARD, SPEC, SPEC_VERSION, WEIGHTS
+from backbeat.model import CARD, SPEC, SPEC_VERSION, WEIGHTS, load_weights
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
 
@@ -169,12 +168,9 @@ def find(name: str, root: Path | None = None) -> Path:
     for folder in folders:
         if version in (None, folder.name):
             return folder
-    there = f"; there is {', '.join(one.name for one in folders)}" if folders else ""
-    raise ModelError(
-        f"{name} is not installed{there}: get it with `backbeat models pull spleeter:{kind}`"
-        if not folders
-        else f"{name} is not installed{there}"
-    )
+    if folders:
+        raise ModelError(f"{name} is not installed; there is {', '.join(one.name for one in folders)}")
+    raise ModelError(f"{name} is not installed: get it with `backbeat models pull spleeter:{kind}`")
 
 
 def read_spec(folder: Path) -> SeparatorSpec:
@@ -198,22 +194,12 @@ def load_network(folder: Path) -> SeparatorNetwork:
     ModelError
         If it is missing, damaged, or does not fit its specification.
     """
-    spec = read_spec(folder)
-    network = SeparatorNetwork(spec.network)
-    path = folder / WEIGHTS
+    network = SeparatorNetwork(read_spec(folder).network)
     try:
-        state = safetensors.torch.load_file(path)
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: {WEIGHTS} is missing; remove the model and pull it again") from None
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}; remove the model and pull it again") from None
-    try:
-        missing, unknown = network.load_state_dict(state, strict=False)
-    except RuntimeError:
-        raise ModelError(f"{path}: does not fit the network in {SPEC}") from None
-    if unknown or any(not name.endswith("num_batches_tracked") for name in missing):
-        raise ModelError(f"{path}: does not fit the network in {SPEC}")
-    return network.eval().requires_grad_(False)
+        load_weights(folder, network)
+    except ModelError as error:
+        raise ModelError(f"{folder}: cannot be read: {error}; remove the model and pull it again") from None
+    return network.requires_grad_(False)
 
 
 def validate(folder: Path) -> SeparatorSpec:
@@ -280,9 +266,9 @@ def pull(
     if (folder / SPEC).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    told = str(source) if source else ""
-    archive = source
-    if source is None:
+    if source is not None:
+        told, archive = str(source), source
+    else:
         base = (mirror or os.environ.get("BACKBEAT_SPLEETER_URL") or ARCHIVES).rstrip("/")
         told, archive = f"{base}/{kind}.tar.gz", folder.parent / f"{kind}.tar.gz"
         fetch_resumably(
@@ -293,7 +279,6 @@ def pull(
             failure=ModelError,
             by_hand=f"download it by hand and run `backbeat models pull spleeter:{kind} --from {kind}.tar.gz`",
         )
-    assert archive is not None  # noqa: S101 (for the type checker)
     try:
         with _checkpoint(archive) as (index, data):
             found = sha256_file(data)
@@ -324,7 +309,7 @@ def pull(
             provenance,
         )
         try:
-            SeparatorNetwork(spec.network).load_state_dict(state, strict=False)
+            SeparatorNetwork(spec.network).load_state_dict(state)
         except RuntimeError:
             raise ModelError(f"{told}: its variables do not fit the network of spleeter:{kind}") from None
         (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")

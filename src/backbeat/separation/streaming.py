@@ -53,6 +53,7 @@ def separate_blocks(
     params = network.params
     step, length = params.frame_step, params.frame_length
     hop = params.segment_frames * step * segments_at_once
+    reach = hop + length - step
     device = next(network.parameters()).device
     overlap = Overlap(length, step, len(params.instruments), device)
     # A frame of silence before the first sample, so that it too lies under four windows.
@@ -64,21 +65,17 @@ def separate_blocks(
         taken += block.shape[1]
         piece = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(device)
         waiting = torch.cat([waiting, piece], dim=1)
-        while waiting.shape[1] >= hop + length - step:
-            stems = _separate(network, waiting[:, : hop + length - step], overlap, silence)
+        while waiting.shape[1] >= reach:
+            stems = _separate(network, waiting[:, :reach], overlap, silence)
             waiting = waiting[:, hop:]
-            for out in _without_lead(stems, given, length):
-                yield out
+            yield from _without_silence(stems, given, length, taken)
             given += hop
-    # The rest, with silence behind it up to whole segments.
+    # The rest, with silence behind it up to whole segments, which is all that the network hears.
     while given < taken + length:
-        rest = waiting[:, : hop + length - step]
-        # A segment is short where the audio ends; the network hears whole segments only.
-        whole = torch.nn.functional.pad(rest, (0, hop + length - step - rest.shape[1]))
-        stems = _separate(network, whole, overlap, silence)[..., : taken + length - given]
+        whole = torch.nn.functional.pad(waiting, (0, max(0, reach - waiting.shape[1])))
+        stems = _separate(network, whole[:, :reach], overlap, silence)
         waiting = waiting[:, hop:]
-        for out in _without_lead(stems, given, length):
-            yield out
+        yield from _without_silence(stems, given, length, taken)
         given += hop
 
 
@@ -121,9 +118,9 @@ class Overlap:
         return samples[..., :count]
 
 
-def _without_lead(stems: Tensor, given: int, lead: int) -> Iterator[NDArray[np.float32]]:
-    """Leave out what belongs to the silence before the first sample."""
-    kept = stems[..., max(0, lead - given) :]
+def _without_silence(stems: Tensor, given: int, lead: int, taken: int) -> Iterator[NDArray[np.float32]]:
+    """Leave out what belongs to the silence before the first sample and behind the last."""
+    kept = stems[..., max(0, lead - given) : lead + taken - given]
     if kept.shape[-1]:
         yield kept.cpu().numpy()
 
