@@ -46,11 +46,17 @@ def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpu
 
         shares = read(Shares, settings.pop("shares"))
         return import_folder(source, root, shares=shares, **settings)
+    if kind == "stems":
+        from backbeat.corpus.splits import Shares
+        from backbeat.corpus.stems import import_stems
+
+        shares = read(Shares, settings.pop("shares"))
+        return import_stems(source, root, shares=shares, **settings)
     if kind == "mirdata":
         from backbeat.corpus.mirdata_source import import_mirdata
 
         return import_mirdata(root.name, root, source, **settings)
-    raise ConfigError(f"there is no kind of corpus {kind!r}; the kinds are rendered, groove, folder and mirdata")
+    raise ConfigError(f"there is no kind of corpus {kind!r}; the kinds are rendered, groove, folder, stems and mirdata")
 
 
 @stage

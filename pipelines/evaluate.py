@@ -11,7 +11,9 @@ from rich.progress import track
 
 from backbeat.dataset import FeatureStore, read_labels
 from backbeat.evaluation.results import check_features, corpus_facts, write_results
-from backbeat.evaluation.scoring import EvaluationSettings, examples_from_features, load, score
+from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, examples_from_features, load, score
+from backbeat.separation.separator import Separator
+from backbeat.separation.stems import StemStore
 from backbeat.tracking import Tracking, tracked_run
 from pipelines.settings import places, read, stage
 
@@ -20,12 +22,19 @@ from pipelines.settings import places, read, stage
 def main(config: DictConfig) -> None:
     torch.set_num_threads(config.trainer.threads)
     task, where, reports = config.task.name, places(config), Path(config.paths.reports)
-    model = load(task, where.output)
     tracks = read_labels(where.labels, task)
-    store = FeatureStore(where.features)
-    check_features(model.spec, store, sorted({item.corpus for item in tracks}))
-    examples = examples_from_features(task, tracks, store)
-    table = score(model, track(examples, description=f"scoring {task}"))
+    model: Model | Separator
+    store: FeatureStore | StemStore
+    examples: list[Example] = []
+    if task == "separation":
+        model, store = Separator.from_folder(where.output), StemStore(where.stems)
+        chosen = [item for item in tracks if item.split == "test"]
+        table = model.score(track(chosen, description=f"scoring {task}"), store)
+    else:
+        model, store = load(task, where.output), FeatureStore(where.features)
+        check_features(model.spec, store, sorted({item.corpus for item in tracks}))
+        examples = examples_from_features(task, tracks, store)
+        table = score(model, track(examples, description=f"scoring {task}"))
     curves = pd.read_csv(where.curves) if where.curves.is_file() else None
     results = write_results(
         reports / task,

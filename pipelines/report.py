@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from backbeat.dataset import TASKS
+from backbeat.dataset import PIPELINE_TASKS
 from backbeat.errors import CorpusError
 from backbeat.evaluation.report import write_report
 from backbeat.evaluation.results import SUMMARY
@@ -16,7 +16,7 @@ from pipelines.settings import stage
 @stage
 def main(config: DictConfig) -> None:
     reports = Path(config.paths.reports)
-    folders = [reports / task for task in TASKS if (reports / task / SUMMARY).is_file()]
+    folders = [reports / task for task in PIPELINE_TASKS if (reports / task / SUMMARY).is_file()]
     if not folders:
         raise CorpusError(f"{reports}: holds no results; `dvc repro` makes them")
     page = reports / "index.html"

@@ -77,6 +77,7 @@ def places(config: DictConfig) -> Places:
     return Places(
         labels=Path(paths.labels),
         features=Path(paths.features),
+        stems=Path(paths.stems),
         output=Path(paths.models) / task,
         checkpoints=Path(paths.checkpoints),
         curves=Path(paths.reports) / "curves" / f"{task}.csv",

@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
-from backbeat.dataset import TASKS
+from backbeat.dataset import PIPELINE_TASKS
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.evaluation.results import SUMMARY, read_results
 from backbeat.evaluation.scoring import EvaluationSettings
@@ -47,7 +47,7 @@ def main(
 
 
 def _print(console: Console, real: Path | None, models: Path, reports: Path) -> None:
-    folders = [reports / task for task in TASKS if (reports / task / SUMMARY).is_file()]
+    folders = [reports / task for task in PIPELINE_TASKS if (reports / task / SUMMARY).is_file()]
     if not folders:
         raise ConfigError(f"{reports}: holds no scores; `dvc repro` makes them")
     results = [read_results(folder) for folder in folders]

@@ -9,14 +9,14 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from backbeat.tracking import Tracking
-from backbeat.training import TaskSettings, TrainerSettings, task_class, train
+from backbeat.training import TrainerSettings, settings_class, task_class, train
 from pipelines.settings import places, plain, read, stage
 
 
 @stage
 def main(config: DictConfig) -> float:
     spec = train(
-        read(TaskSettings, config.task),
+        read(settings_class(config.task.name), config.task),
         read(TrainerSettings, config.trainer),
         read(Tracking, config.tracking),
         places(config),

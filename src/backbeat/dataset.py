@@ -4,7 +4,8 @@ Layout, as the pipeline writes it::
 
     data/labels/audio/<corpus>.jsonl    what to make spectrograms of: id, path, sha256
     data/labels/<task>/<corpus>.jsonl   a line a track annotated for the task: id, split, genre, licence, and
-                                        for beat: times_s, positions; for onset: times_s, classes, velocities
+                                        for beat: times_s, positions; for onset: times_s, classes, velocities;
+                                        for separation: path and sha256 of each stem
     data/features/<corpus>/features.f16 float16, (frames of all tracks, mel_bands), without a header
     data/features/<corpus>/index.json   parameters, and first frame and length of each track
 
@@ -27,10 +28,13 @@ from numpy.typing import NDArray
 from backbeat.corpus.contract import Corpus
 from backbeat.errors import CorpusError
 from backbeat.features import FeatureParams
-from backbeat.files import atomic_path, write_json, write_text
+from backbeat.files import atomic_path, sha256_file, write_json, write_text
 from backbeat.music import Beats, Onsets
 
+#: What the networks that hear spectrograms are for, which `analyze` runs on a track.
 TASKS: tuple[str, ...] = ("beat", "onset", "genre")
+#: What the pipeline can train.
+PIPELINE_TASKS: tuple[str, ...] = (*TASKS, "separation")
 ARRAY = "features.f16"
 INDEX = "index.json"
 
@@ -65,7 +69,7 @@ def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
     AnnotationError
         If an event file cannot be read, naming file and line.
     """
-    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *TASKS)}
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *PIPELINE_TASKS)}
     for track in corpus.tracks:
         lines["audio"].append({"id": track.id, "path": track.path, "sha256": track.sha256})
         common = {"id": track.id, "split": track.split, "genre": track.genre, "licence": track.licence}
@@ -80,6 +84,12 @@ def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
             lines["onset"].append({**common, **extra, "velocities": onsets.velocities.tolist()})
         if track.genre:
             lines["genre"].append(common)
+        if stems := corpus.stems(track):
+            told = {
+                name: {"path": path.relative_to(corpus.root).as_posix(), "sha256": sha256_file(path)}
+                for name, path in stems.items()
+            }
+            lines["separation"].append({**common, "stems": told})
     return lines
 
 
@@ -115,7 +125,8 @@ def read_labels(folder: Path, task: str, corpora: Iterable[str] | None = None) -
         for line in read_lines(folder / task / f"{name}.jsonl")
     ]
     if not tracks:
-        raise CorpusError(f"{folder / task}: no corpus in the pipeline has annotations for {task}")
+        wanted = "stems, which separation learns from" if task == "separation" else f"annotations for {task}"
+        raise CorpusError(f"{folder / task}: no corpus in the pipeline has {wanted}")
     return tracks
 
 
@@ -199,6 +210,10 @@ class FeatureStore:
             raise CorpusError(f"{self.folder / corpus}: has no features of track {track}")
         start, length = self._indexes[corpus][track]
         return self._arrays[corpus][start : start + length]
+
+    def seconds(self, corpus: str, track: str) -> float:
+        """Return how long a track is."""
+        return float(self.get(corpus, track).shape[0] / self._params[corpus].frame_rate_hz)
 
 
 @dataclass(frozen=True)

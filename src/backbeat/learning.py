@@ -52,12 +52,12 @@ class Optimisation:
 
 
 class TaskModule(pl.LightningModule):
-    """A network with its task's targets and loss; subclasses say what these are."""
+    """A network with its loss; subclasses say what it hears and what it is to answer."""
 
     network: nn.Module
     #: Names of what the network's outputs stand for.
     classes: tuple[str, ...]
-    #: Which of the scores that `settle` gives says how good the model is: what a sweep maximises.
+    #: Which of the scores of the validation tracks says how good the model is: what a sweep maximises.
     objective: str
 
     def __init__(self, optimisation: Optimisation, seed: int) -> None:
@@ -66,35 +66,8 @@ class TaskModule(pl.LightningModule):
         self.seed = seed
 
     @abstractmethod
-    def targets(
-        self, track: LabelledTrack, start_s: float, frames: int, frame_rate_hz: float
-    ) -> dict[str, NDArray[np.float32]]:
-        """Give a window's targets, arrays of a fixed shape.
-
-        Parameters
-        ----------
-        track
-            The labels.
-        start_s
-            Where in the track the window begins.
-        frames, frame_rate_hz
-            Its frames of spectrogram, and how many there are in a second of the track; when time is stretched, the
-            rate is stretched with it.
-        """
-
-    @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Give the loss, under "loss", and its parts."""
-
-    @abstractmethod
-    def settle(
-        self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
-    ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Once the weights are trained, give the decoder's parameters and scores, both from the validation tracks."""
-
-    def exportable(self) -> nn.Module:
-        """Give the network in a form that maps one tensor to one tensor."""
-        return self.network
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """One step of training."""
@@ -105,7 +78,7 @@ class TaskModule(pl.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """One step of validation; windows weigh alike."""
         losses = {f"valid_{name}": value for name, value in self.losses(batch).items()}
-        self.log_dict(losses, batch_size=len(batch["log_mel"]), prog_bar=True)
+        self.log_dict(losses, batch_size=len(next(iter(batch.values()))), prog_bar=True)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by epoch and step, so that a resumed training goes on exactly as it would have."""
@@ -127,6 +100,37 @@ class TaskModule(pl.LightningModule):
             pct_start=0.2,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class WindowTask(TaskModule):
+    """A task that hears windows of log-mel spectrograms; subclasses say what is to be heard in them."""
+
+    @abstractmethod
+    def targets(
+        self, track: LabelledTrack, start_s: float, frames: int, frame_rate_hz: float
+    ) -> dict[str, NDArray[np.float32]]:
+        """Give a window's targets, arrays of a fixed shape.
+
+        Parameters
+        ----------
+        track
+            The labels.
+        start_s
+            Where in the track the window begins.
+        frames, frame_rate_hz
+            Its frames of spectrogram, and how many there are in a second of the track; when time is stretched, the
+            rate is stretched with it.
+        """
+
+    @abstractmethod
+    def settle(
+        self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        """Once the weights are trained, give the decoder's parameters and scores, both from the validation tracks."""
+
+    def exportable(self) -> nn.Module:
+        """Give the network in a form that maps one tensor to one tensor."""
+        return self.network
 
 
 def shift_tolerant_loss(logits: Tensor, targets: Tensor, positive_weight: float, tolerance_frames: int) -> Tensor:
@@ -218,7 +222,7 @@ class WindowData(pl.LightningDataModule):
 
     def __init__(
         self,
-        task: TaskModule,
+        task: WindowTask,
         store: FeatureStore,
         tracks: Sequence[LabelledTrack],
         augmentation: Augmentation,

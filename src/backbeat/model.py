@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -80,13 +80,27 @@ class ModelSpec:
             raise ModelError(f"the specification is incomplete or has unknown entries: {error}") from None
 
 
-def save_model(folder: Path, network: nn.Module, spec: ModelSpec, card: str) -> None:
+class Specification(Protocol):
+    """What `save_model` asks of a specification."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        ...
+
+
+def weights_of(network: nn.Module) -> bytes:
+    """Return what `model.safetensors` holds of a network."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    content: bytes = safetensors.torch.save(state)
+    return content
+
+
+def save_model(folder: Path, network: nn.Module, spec: Specification, card: str) -> None:
     """Write a model folder, atomically; what was there before is replaced as a whole."""
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         # Not `save_file`, which lets nobody but the owner read the file: models are served by others.
-        (temporary / WEIGHTS).write_bytes(safetensors.torch.save(state))
+        (temporary / WEIGHTS).write_bytes(weights_of(network))
         (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card, encoding="utf-8")
 
@@ -101,16 +115,16 @@ def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
     """
     path = folder / SPEC
     try:
-        spec = ModelSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if task is not None and isinstance(values, dict) and values.get("task", task) != task:
+            raise ModelError(f"is a model for {values['task']}, not for {task}")
+        return ModelSpec.from_dict(values)
     except FileNotFoundError:
         raise ModelError(f"{folder}: no model here ({SPEC} is missing); `dvc repro` trains the models") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None
     except BackbeatError as error:
         raise ModelError(f"{path}: {error}") from None
-    if task is not None and spec.task != task:
-        raise ModelError(f"{folder}: is a model for {spec.task}, not for {task}")
-    return spec
 
 
 def load_weights(folder: Path, network: nn.Module) -> None:

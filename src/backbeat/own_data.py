@@ -167,6 +167,7 @@ def learn(
     places = Places(
         labels=work / "labels",
         features=work / "features",
+        stems=work / "stems",
         output=output,
         checkpoints=work / "checkpoints",
         curves=work / "curves.csv",

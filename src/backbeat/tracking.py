@@ -157,14 +157,15 @@ class Run:
             mlflow.log_input(MetaDataset(source, name=name, digest=digest[:36]), context=context)
 
     def model(self, network: nn.Module, example: np.ndarray, name: str) -> None:
-        """Record a network that maps one array to one array, with a signature of free batch and length.
+        """Record a network that maps one array to one array, with its signature.
 
         Parameters
         ----------
         network
             In evaluation mode.
         example
-            An input, float32, shape (batch of at least 2, frames, mel_bands).
+            An input, float32, of a batch of at least 2. The batch is free; so are the frames of spectrograms, shape
+            (batch, frames, mel_bands), and what is last of the answer to them.
         """
         if not self.run_id:
             return
@@ -179,9 +180,12 @@ class Run:
             value.data = value.data.contiguous()
         with torch.inference_mode():
             output = network(torch.from_numpy(example)).numpy()
+        taken, given = (-1, *example.shape[1:]), (-1, *output.shape[1:])
+        if example.ndim == 3:
+            taken, given = (-1, -1, example.shape[2]), (*given[:-1], -1)
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, example.shape[2]))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *output.shape[1:-1], -1))]),
+            inputs=Schema([TensorSpec(np.dtype(np.float32), taken)]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), given)]),
         )
         # Of export's internals, and that the environment has no pip: nothing that the reader could act on.
         with _hushed("torch.export", "mlflow.utils.environment"), warnings.catch_warnings():

@@ -7,27 +7,31 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from torch import Tensor
+from torch import Tensor, nn
 
 import backbeat
 from backbeat.augment import Augmentation
-from backbeat.dataset import TASKS, FeatureStore, LabelledTrack, content_hashes, read_labels
+from backbeat.dataset import PIPELINE_TASKS, FeatureStore, LabelledTrack, content_hashes, read_labels
 from backbeat.errors import ConfigError, CorpusError
-from backbeat.features import FeatureParams
 from backbeat.files import write_text
-from backbeat.learning import Optimisation, TaskModule, WindowData
-from backbeat.model import ModelSpec, load_weights, save_model
+from backbeat.learning import Optimisation, TaskModule, WindowData, WindowTask
+from backbeat.model import ModelSpec, load_weights, save_model, weights_of
+from backbeat.separation.score import score_track
+from backbeat.separation.stems import StemStore
+from backbeat.separation.store import SeparatorSpec
+from backbeat.separation.task import BatchFirst, SegmentData, SeparationSettings, SeparationTask
 from backbeat.tracking import Run, Tracking, environment, git_commit, tracked_run
 
 
@@ -85,6 +89,8 @@ class Places:
     ----------
     labels, features
         As in `backbeat.dataset`.
+    stems
+        As in `backbeat.separation.stems`.
     output
         The model folder to write.
     checkpoints
@@ -97,6 +103,7 @@ class Places:
 
     labels: Path
     features: Path
+    stems: Path
     output: Path
     checkpoints: Path
     curves: Path
@@ -105,8 +112,8 @@ class Places:
 
 def task_class(name: str) -> type[TaskModule]:
     """Return the Lightning module of a task; ConfigError when there is no such task."""
-    if name not in TASKS:
-        raise ConfigError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
+    if name not in PIPELINE_TASKS:
+        raise ConfigError(f"there is no task {name!r}; the tasks are {', '.join(PIPELINE_TASKS)}")
     module = import_module(f"backbeat.{name}.task")
     chosen: type[TaskModule] = getattr(module, f"{name.capitalize()}Task")
     return chosen
@@ -124,14 +131,19 @@ def data_hashes(places: Places, task: str) -> dict[str, str]:
     return hashes
 
 
+def settings_class(name: str) -> type[TaskSettings] | type[SeparationSettings]:
+    """Return the class of a task's settings."""
+    return SeparationSettings if name == "separation" else TaskSettings
+
+
 def train(
-    task: TaskSettings,
+    task: TaskSettings | SeparationSettings,
     trainer: TrainerSettings,
     tracking: Tracking,
     places: Places,
     recorded: dict[str, Any],
     start: Path | None = None,
-) -> ModelSpec:
+) -> ModelSpec | SeparatorSpec:
     """Train one task and write its model folder.
 
     A training that was interrupted goes on from its last epoch, provided that data and settings are the same; the
@@ -147,7 +159,7 @@ def train(
     Raises
     ------
     CorpusError
-        If labels or features are missing, or a split that training needs is empty.
+        If labels, features or stems are missing, or a split that training needs is empty.
     ConfigError
         If settings do not fit the task.
     ModelError
@@ -165,13 +177,10 @@ def train(
             raise CorpusError(
                 f"{places.labels / task.name}: the {split} split is empty, so {task.name} cannot be trained"
             )
-    store = FeatureStore(places.features)
-    features = store.params({track.corpus for track in tracks})
-    module = _build(task, tracks, features, trainer.seed)
+    work = _prepare(task, tracks, places, trainer.seed)
     if start is not None:
-        load_weights(start, module.network)
-        module.train()
-    data = WindowData(module, store, tracks, task.augmentation, trainer.seed)
+        load_weights(start, work.module.network)
+        work.module.train()
     hashes = data_hashes(places, task.name)
     commit = git_commit()
     tags = {"task": task.name, "commit": commit, "data": _join(hashes)}
@@ -180,8 +189,54 @@ def train(
         run.text(environment(), "environment.txt")
         for name, value in hashes.items():
             run.corpus(name, value.partition(":")[2], "training")
-        history = _fit(module, data, task, trainer, places, {**hashes, "start": str(start or "")}, run)
-        module.eval()
+        history = _fit(work, task, trainer, places, {**hashes, "start": str(start or "")}, run)
+        work.module.eval()
+        spec = work.finish(Origin(run.run_id, _join(hashes), commit, licences(tracks)))
+        run.metrics({f"valid_{name}": value for name, value in spec.metrics.items()})
+        run.model(*work.export(), "model")
+        _write_curves(places.curves, history)
+        save_model(places.output, work.module.network, spec, card(spec, tracks))
+        run.files(places.output, "folder")
+    shutil.rmtree(places.checkpoints, ignore_errors=True)
+    return spec
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from, by the names of `ModelSpec`."""
+
+    run: str
+    data_hash: str
+    commit: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is trained on what, how its specification is made once that is done, and what the run keeps of it."""
+
+    module: TaskModule
+    data: pl.LightningDataModule
+    finish: Callable[[Origin], ModelSpec | SeparatorSpec]
+    #: A network that maps one tensor to one, and an example of its input.
+    export: Callable[[], tuple[nn.Module, np.ndarray]]
+
+
+def _prepare(
+    task: TaskSettings | SeparationSettings, tracks: Sequence[LabelledTrack], places: Places, seed: int
+) -> _Work:
+    if isinstance(task, SeparationSettings):
+        return _prepare_separation(task, tracks, places, seed)
+    store = FeatureStore(places.features)
+    features = store.params({track.corpus for track in tracks})
+    try:
+        made = task_class(task.name)(task.network, task.loss, task.optimisation, tracks, features, seed)  # type: ignore[call-arg, arg-type]
+    except TypeError as error:
+        raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
+    module = cast(WindowTask, made)
+    data = WindowData(module, store, tracks, task.augmentation, seed)
+
+    def finish(origin: Origin) -> ModelSpec:
         spec = ModelSpec(
             task=task.name,
             name=f"backbeat-{task.name}",
@@ -190,29 +245,41 @@ def train(
             features=features,
             classes=tuple(module.classes),
             decoding=dict(task.decoding),
-            run=run.run_id,
-            data_hash=_join(hashes),
-            commit=commit,
-            licence=licences(tracks),
+            **vars(origin),
         )
         decoding, metrics = module.settle(spec, store, data.valid_tracks)
         # As JSON gives it back, so that the specification in hand is the one on disk.
         decoding = json.loads(json.dumps(decoding))
-        spec = replace(spec, decoding=decoding, metrics={name: round(value, 6) for name, value in metrics.items()})
-        run.metrics({f"valid_{name}": value for name, value in metrics.items()})
-        run.model(module.exportable(), _example(data), "model")
-        _write_curves(places.curves, history)
-        save_model(places.output, module.network, spec, card(spec, tracks))
-        run.files(places.output, "folder")
-    shutil.rmtree(places.checkpoints, ignore_errors=True)
-    return spec
+        return replace(spec, decoding=decoding, metrics=_rounded(metrics))
+
+    # Two windows of silence.
+    silence = np.zeros((2, data.window_frames, features.mel_bands), dtype=np.float32)
+    return _Work(module, data, finish, lambda: (module.exportable(), silence))
 
 
-def _build(task: TaskSettings, tracks: Sequence[LabelledTrack], features: FeatureParams, seed: int) -> TaskModule:
-    try:
-        return task_class(task.name)(task.network, task.loss, task.optimisation, tracks, features, seed)  # type: ignore[call-arg, arg-type]
-    except TypeError as error:
-        raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
+def _prepare_separation(task: SeparationSettings, tracks: Sequence[LabelledTrack], places: Places, seed: int) -> _Work:
+    store = StemStore(places.stems)
+    module = SeparationTask(task, seed)
+    data = SegmentData(module, store, tracks, task.augmentation, seed)
+
+    def finish(origin: Origin) -> SeparatorSpec:
+        table = pd.DataFrame([score_track(module.network, module.instruments, store, one) for one in data.valid_tracks])
+        return SeparatorSpec(
+            name="backbeat-separation",
+            version=backbeat.__version__,
+            network=module.params,
+            sha256=hashlib.sha256(weights_of(module.network)).hexdigest(),
+            provenance={"instruments": " ".join(task.instruments)},
+            metrics=_rounded({str(name): float(table[name].mean()) for name in table}),
+            **vars(origin),
+        )
+
+    silence = np.zeros((2, 2, module.params.segment_frames, module.params.bins), dtype=np.float32)
+    return _Work(module, data, finish, lambda: (BatchFirst(module.network), silence))
+
+
+def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in metrics.items()}
 
 
 def licences(tracks: Sequence[LabelledTrack]) -> str:
@@ -223,12 +290,6 @@ def licences(tracks: Sequence[LabelledTrack]) -> str:
 
 def _join(hashes: dict[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(hashes.items()))
-
-
-def _example(data: WindowData) -> np.ndarray:
-    """Give two windows of silence, as an example input."""
-    bands = data.store.params({track.corpus for track in data.train_tracks}).mel_bands
-    return np.zeros((2, data.window_frames, bands), dtype=np.float32)
 
 
 class _History(Callback):
@@ -255,9 +316,8 @@ class _History(Callback):
 
 
 def _fit(
-    module: TaskModule,
-    data: WindowData,
-    task: TaskSettings,
+    work: _Work,
+    task: TaskSettings | SeparationSettings,
     trainer: TrainerSettings,
     places: Places,
     origin: dict[str, str],
@@ -304,10 +364,10 @@ def _fit(
             benchmark=False,
         )
         last = folder / "last.ckpt"
-        fitter.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=False)
+        fitter.fit(work.module, datamodule=work.data, ckpt_path=last if last.exists() else None, weights_only=False)
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
-    module.load_state_dict(state)
-    module.cpu()
+    work.module.load_state_dict(state)
+    work.module.cpu()
     return history
 
 
@@ -321,7 +381,7 @@ def _write_curves(path: Path, history: list[dict[str, float]]) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def card(spec: ModelSpec, tracks: Sequence[LabelledTrack], divided: bool = True) -> str:
+def card(spec: ModelSpec | SeparatorSpec, tracks: Sequence[LabelledTrack], divided: bool = True) -> str:
     """Write a model's card: what it does, what it was trained on, and what it scores.
 
     With tracks that were not divided, the model learnt from all, and each was scored by one that had not heard it.

@@ -13,7 +13,7 @@ import soundfile
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = ("beat", "onset", "genre")
+TASKS = ("beat", "onset", "genre", "separation")
 
 
 def run(folder: Path, *command: str) -> str:
@@ -62,6 +62,21 @@ def write_own_music(folder: Path) -> None:
         path.with_suffix(".beats").write_text("".join(lines))
 
 
+def write_own_stems(folder: Path) -> None:
+    """Eight songs of two stems each, a folder a song: noise that is struck, and a tone."""
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        times_s = np.arange(3 * 22050) / 22050
+        stems = {
+            "drums": 0.3 * rng.standard_normal(times_s.size) * np.exp(-20 * (times_s % 0.5)),
+            "bass": 0.3 * np.sin(2 * np.pi * (60 + 10 * number) * times_s),
+        }
+        for name, samples in stems.items():
+            path = folder / f"song {number}" / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, 22050)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A copy of the repository in which the smoke experiment has run, with a corpus of the user's own beside."""
@@ -72,19 +87,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["experiment"] = "smoke"
     params["corpora"]["mine"] = {"kind": "folder", "source": "data/mine"}
+    write_own_stems(folder / "data/multitracks")
+    params["corpora"]["multitracks"] = {"kind": "stems", "source": "data/multitracks"}
+    params["tasks"]["separation"] = "stems"
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     return folder, run(folder, "dvc", "repro")
 
 
 def test_every_stage_runs_and_leaves_what_it_promises(built: tuple[Path, str]) -> None:
     folder, output = built
-    corpora = {f"{stage}@{name}" for stage in ("corpus", "validate", "features") for name in ("rendered", "mine")}
+    stages, names = ("corpus", "validate", "features", "stems"), ("rendered", "mine", "multitracks")
+    corpora = {f"{stage}@{name}" for stage in stages for name in names}
     models = {f"{stage}@{task}" for stage in ("train", "evaluate") for task in TASKS}
     assert ran(output) == {*corpora, *models, "report"}
     for task in TASKS:
         spec = json.loads((folder / f"models/{task}/spec.json").read_text())
         assert spec["run"]
-        assert "mine=md5:" in spec["data_hash"]
+        assert ("multitracks=md5:" if task == "separation" else "mine=md5:") in spec["data_hash"]
         assert ".dir" in spec["data_hash"]
         metrics = json.loads((folder / f"reports/metrics/{task}.json").read_text())
         assert metrics["tracks"] > 0
@@ -113,7 +132,8 @@ def test_each_training_is_a_finished_run_in_mlflow(built: tuple[Path, str]) -> N
         spec = json.loads((folder / f"models/{task}/spec.json").read_text())
         run_info = client.get_run(spec["run"])
         assert run_info.info.status == "FINISHED"
-        assert {item.dataset.name for item in run_info.inputs.dataset_inputs} >= {"rendered"}
+        corpus = "multitracks" if task == "separation" else "rendered"
+        assert {item.dataset.name for item in run_info.inputs.dataset_inputs} >= {corpus}
         assert any(name.startswith("test_") for name in run_info.data.metrics)
 
 

@@ -10,6 +10,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from backbeat.dataset import PIPELINE_TASKS
+
 ROOT = Path(__file__).resolve().parents[2]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -96,7 +98,7 @@ def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
     for node in ast.walk(module(stage)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("backbeat"):
             imported.add(node.module)
-    deps = [re.sub(r"\$\{item\.task\}", "beat", str(dep)) for dep in body(stage)["deps"]]
+    deps = [str(dep).replace("${key}", task) for dep in body(stage)["deps"] for task in PIPELINE_TASKS]
     for name in sorted(imported - GROUND):
         path = "src/" + name.replace(".", "/")
         assert any(path == dep or f"{path}.py" == dep or path.startswith(f"{dep}/") for dep in deps), name
@@ -105,22 +107,22 @@ def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_dependencies_on_code_exist(stage: str) -> None:
     for dep in body(stage)["deps"]:
-        for task in PARAMS["tasks"]:
-            path = str(dep).replace("${item.task}", task)
+        for task in PIPELINE_TASKS:
+            path = str(dep).replace("${key}", task)
             if path.startswith(("src/", "pipelines/")):
                 assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("experiment", ["demo", "smoke", "full"])
-@pytest.mark.parametrize("task", PARAMS["tasks"])
+@pytest.mark.parametrize("task", PIPELINE_TASKS)
 def test_every_experiment_composes_for_every_task(experiment: str, task: str) -> None:
-    from backbeat.training import TaskSettings, TrainerSettings
+    from backbeat.training import TrainerSettings, settings_class
     from pipelines.settings import completed, read
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", [f"task={task}", f"experiment={experiment}"])
     config = completed(config)
-    settings = read(TaskSettings, config.task)
+    settings = read(settings_class(task), config.task)
     assert settings.name == task
     assert settings.optimisation.epochs >= 1
     assert config.corpus.tracks >= 1
@@ -140,7 +142,7 @@ def test_no_parameter_lives_in_two_places() -> None:
     """What an experiment sets stands in no other file, and every experiment sets the same."""
     experiments = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "conf/experiment").iterdir()}
     for part, settings in experiments["demo"].items():
-        file = ROOT / "conf" / ("task" if part in PARAMS["tasks"] else "corpus") / f"{part}.yaml"
+        file = ROOT / "conf" / ("task" if part in PIPELINE_TASKS else "corpus") / f"{part}.yaml"
         assert not set(leaves(settings)) & set(leaves(yaml.safe_load(file.read_text()))), part
         for name, other in experiments.items():
             assert set(leaves(other[part])) == set(leaves(settings)), f"{name}: {part}"

@@ -38,6 +38,7 @@ from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
 from backbeat.separation.files import RECORD, Preparation, StemFormat, separate_file
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
 from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
+from backbeat.separation.noise import NO_NOISE
 from backbeat.separation.streaming import separate_blocks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "spleeter"
@@ -549,3 +550,30 @@ def test_surround_comes_down_to_two_sides() -> None:
     assert stereo_weights(("FC",)).tolist() == [[1], [1]]
     assert stereo_weights(("FL", "FR")).tolist() == [[1, 0], [0, 1]]
     assert stereo_weights(("a", "b", "c")).tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_steady_noise_goes_where_it_is_heard_alone_and_nothing_else_does(
+    tmp_path: Path, network: SeparatorNetwork
+) -> None:
+    rng = np.random.default_rng(0)
+    time_s = np.arange(50 * RATE_HZ) / RATE_HZ
+    sounding = (time_s > 1) & (time_s % 5 < 4)
+    tone = 0.3 * np.sin(2 * np.pi * 440 * time_s) * sounding
+    song = (tone + 0.003 * rng.standard_normal((2, time_s.size))).astype(np.float32)
+    path = tmp_path / "song.wav"
+    encode(path, song, RATE_HZ, bit_depth=32, floating=True)
+    how = StemFormat("wav", 24)
+    done = separate_file(path, tmp_path / "out", network, "small", how=how, before=Preparation(noise_reduction=1.0))
+    assert done.warnings == ()
+    clean = sum(soundfile.read(file)[0].T for file in done.stems.values())
+    assert clean.shape == song.shape
+    quiet = ~sounding & (time_s > 0.1)
+    assert np.std(clean[:, quiet]) < 0.45 * np.std(song[:, quiet])
+    assert np.std(clean[:, sounding]) == pytest.approx(np.std(song[:, sounding]), rel=0.01)
+
+    encode(path, song[:, 2 * RATE_HZ : 4 * RATE_HZ], RATE_HZ, bit_depth=32, floating=True)
+    before = Preparation(noise_reduction=0.8)
+    done = separate_file(path, tmp_path / "loud", network, "small", how=how, before=before)
+    assert done.warnings == (NO_NOISE,)
+    with pytest.raises(ConfigError, match="choose a share up to 1"):
+        Preparation(noise_reduction=1.5)

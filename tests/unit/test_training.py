@@ -66,6 +66,7 @@ def places(tmp_path: Path) -> Callable[[str], Places]:
         return Places(
             labels=tmp_path / "labels",
             features=tmp_path / "features",
+            stems=tmp_path / "stems",
             output=base / "model",
             checkpoints=base / "checkpoints",
             curves=base / "curves.csv",

@@ -16,7 +16,7 @@ from backbeat.beat.tracker import BeatTracker
 from backbeat.beat.tune import tune_decoding
 from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.features import FeatureParams
-from backbeat.learning import Batch, Optimisation, TaskModule, shift_tolerant_loss
+from backbeat.learning import Batch, Optimisation, WindowTask, shift_tolerant_loss
 from backbeat.model import ModelSpec
 
 
@@ -37,7 +37,7 @@ class BeatLoss:
     tolerance_frames: int
 
 
-class BeatTask(TaskModule):
+class BeatTask(WindowTask):
     """Beats and downbeats as two binary sequences."""
 
     network: BeatNetwork

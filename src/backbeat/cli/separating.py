@@ -55,6 +55,14 @@ def separate(
             show_default=False,
         ),
     ] = None,
+    denoise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Take away steady noise, hiss say, as it sounds where the song is quietest: 0.8 is most of it.",
+            show_default=False,
+        ),
+    ] = None,
     silence: Annotated[
         float | None,
         typer.Option(metavar="DB", help="Spare the network where nothing is above this, -70 say.", show_default=False),
@@ -83,7 +91,7 @@ def separate(
     from backbeat.separation.store import find, load_network, read_spec
 
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
-    before = Preparation(highpass, loudness, silence)
+    before = Preparation(highpass, loudness, denoise, silence)
     place = chosen_device(device)
     folder = Path(model) if Path(model).is_dir() else find(model)
     spec = read_spec(folder)

@@ -6,7 +6,7 @@ A corpus is a folder::
     audio/waltz-0007.flac   any layout and format: a row's `path` says where
     audio/waltz-0007.beats  beside the audio: "time<TAB>position", or "time" alone where bars are not known
     audio/waltz-0007.onsets beside the audio: "time<TAB>class<TAB>velocity"; class and velocity may be left out
-    stems/waltz-0007/drums.flac   optional: one file a stem
+    stems/waltz-0007/drums.flac   optional: one file a stem, which sum to stems/waltz-0007/mixture.flac if that is there
 
 Times are in seconds. Empty cells mean "not known". Lines that begin with "#" are comments. Event files that are absent
 mean "not annotated", which is not the same as a file without events.
@@ -23,12 +23,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from backbeat.audio.find import AUDIO_SUFFIXES
 from backbeat.errors import AnnotationError, CorpusError
 from backbeat.files import write_text
 from backbeat.music import NOTE, Beats, Key, Onsets, TimeSignature, parse_tempo_bpm
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
 ANNOTATIONS = "annotations.csv"
+#: Files among the stems that hold their sum.
+MIXTURES = frozenset({"mixture", "mix"})
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,14 @@ class Corpus:
     def onsets_path(self, track: Track) -> Path:
         """Where the onsets of `track` lie, if it has any."""
         return self.audio_path(track).with_suffix(".onsets")
+
+    def stems(self, track: Track) -> dict[str, Path]:
+        """Return the file of each stem of `track`, by name; none where it has no stems."""
+        folder = self.root / "stems" / track.id
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {
+            path.stem: path for path in files if path.suffix.lower() in AUDIO_SUFFIXES and path.stem not in MIXTURES
+        }
 
     def beats(self, track: Track) -> Beats | None:
         """Read the beats of `track`; None when it is not annotated; AnnotationError naming file and line."""

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backbeat.errors import ConfigError
-from backbeat.evaluation.measures import MEASURES, style_name
+from backbeat.evaluation.measures import measure, style_name
 from backbeat.genre.score import CALIBRATION_BINS, GenreScore
 from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, WAVE, drawing, plain_axes, title
 from backbeat.statistics import Interval
@@ -78,21 +78,22 @@ def scores_by_style(
     with drawing(path, 6.8, 1.3 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         spread = 0.44 / len(known)
-        for number, measure in enumerate(known):
+        for number, shown in enumerate(known):
             colour, marker = _COLOURS[number], _MARKERS[number]
             for row, name in enumerate(rows):
-                if measure not in groups[name]:
+                if shown not in groups[name]:
                     continue
-                found = groups[name][measure]
+                found = groups[name][shown]
                 height = row - spread * (number - (len(known) - 1) / 2)
                 if not math.isnan(found.low):
                     axes.plot([found.low, found.high], [height] * 2, color=colour, linewidth=1.8, alpha=0.45)
-                label = MEASURES[measure].label if name == "all" else None
+                label = measure(shown).label if name == "all" else None
                 axes.plot([found.value], [height], marker, color=colour, markersize=5, label=label, linestyle="none")
         plain_axes(axes)
         axes.axhspan(len(rows) - 1.5, len(rows) - 0.5, color=FAINT, alpha=0.45, linewidth=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
-        axes.set_xlim(-0.02, 1.02)
+        if not measure(known[0]).decibels:
+            axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(rows) - 0.5)
         counts = [max(found.count for found in groups[name].values()) for name in rows]
         axes.set_yticks(

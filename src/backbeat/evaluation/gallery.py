@@ -19,6 +19,7 @@ from backbeat.evaluation.track_figures import Heard, draw_beats, draw_onsets
 from backbeat.genre.score import score_genres
 from backbeat.music import Beats, Onsets
 from backbeat.onset.detector import OnsetDetector
+from backbeat.separation.separator import Separator
 from backbeat.statistics import Interval
 
 #: Scores of a track that its picture names: column and how it is written.
@@ -55,7 +56,7 @@ class Picture:
 
 def draw_gallery(
     folder: Path,
-    model: Model,
+    model: Model | Separator,
     examples: Sequence[Example],
     table: pd.DataFrame,
     groups: dict[str, dict[str, Interval]],
@@ -79,6 +80,8 @@ def draw_gallery(
     )
     if curves is not None:
         figures.learning_curves(add("curves.svg", "curves", "Loss by epoch"), task, curves)
+    if isinstance(model, Separator):
+        return made
     if task == "genre":
         truths, probabilities, classes = genre_table(table)
         scores = score_genres(truths, probabilities, classes)

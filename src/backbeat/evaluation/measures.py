@@ -23,12 +23,19 @@ class Measure:
         One sentence for who has not met it before.
     low_is_good
         True for errors.
+    decibels
+        True where a score is in dB; the others lie between 0 and 1.
     """
 
     label: str
     short: str
     meaning: str
     low_is_good: bool = False
+    decibels: bool = False
+
+    def written(self, value: float) -> str:
+        """Write a score."""
+        return f"{value:.1f}" if self.decibels else f"{value:.3f}"
 
 
 def _drum(name: str) -> str:
@@ -74,7 +81,31 @@ MEASURES: dict[str, Measure] = {
         "How far, on average, the stated confidence lies from the share of right answers.",
         low_is_good=True,
     ),
+    "sdr": Measure("SDR, dB", "SDR", "Stems against what else is heard in them, over all instruments.", decibels=True),
+    "sdr_gain": Measure(
+        "SDR gained, dB", "SDR\ngained", "By how much that is better than leaving the mixture as it is.", decibels=True
+    ),
 }
+
+#: The measures of single stems, by the end of their names.
+_STEM_MEASURES = {
+    "sdr_gain": ("SDR gained", "By how much its SDR is better than that of the mixture in its place."),
+    "sdr": ("SDR", "The instrument against all that is wrong with its stem."),
+    "sir": ("SIR", "The instrument against what its stem holds of the others."),
+    "sar": ("SAR", "What belongs to any instrument against what was never played."),
+}
+
+
+def measure(name: str) -> Measure:
+    """Return what is known of a measure; those of stems, ``drums_sdr``, are named by their instrument."""
+    if name in MEASURES:
+        return MEASURES[name]
+    for ending, (label, meaning) in _STEM_MEASURES.items():
+        if name.endswith(f"_{ending}"):
+            instrument = style_name(name.removesuffix(f"_{ending}"))
+            return Measure(f"{instrument}: {label}, dB", f"{instrument}\n{label}", meaning, decibels=True)
+    return Measure(name, name, "")
+
 
 #: The measures that a narrow table shows, by task.
 NARROW: dict[str, tuple[str, ...]] = {
@@ -89,6 +120,7 @@ NARROW: dict[str, tuple[str, ...]] = {
         "drums_micro_f",
     ),
     "genre": ("accuracy", "macro_f1", "calibration_error"),
+    "separation": ("sdr", "sdr_gain"),
 }
 
 #: The measures that are broken down by style in pictures, by task.
@@ -96,6 +128,7 @@ BY_STYLE: dict[str, tuple[str, ...]] = {
     "beat": ("beat_f", "downbeat_f"),
     "onset": ("onset_micro_f", "drums_micro_f"),
     "genre": ("accuracy",),
+    "separation": ("sdr", "sdr_gain"),
 }
 
 
@@ -104,10 +137,12 @@ def style_name(style: str) -> str:
     return style.replace("_", " ") or "no style"
 
 
-def limits(interval: Interval) -> str:
+def limits(interval: Interval, decibels: bool = False) -> str:
     """Write confidence limits in few characters: ".84–.90"; "" where there are none."""
     if math.isnan(interval.low):
         return ""
+    if decibels:
+        return f"{interval.low:.1f}–{interval.high:.1f}"
     # "1.0" for 1.00: seven columns and their intervals then fit a terminal of 80 characters.
     low, high = (f"{value:.2f}".removeprefix("0").replace("1.00", "1.0") for value in (interval.low, interval.high))
     return f"{low}–{high}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from backbeat.evaluation.measures import BY_STYLE, MEASURES, NARROW, limits, style_name
+from backbeat.evaluation.measures import BY_STYLE, NARROW, limits, measure, style_name
 from backbeat.evaluation.results import Results, read_results, read_tracks
 from backbeat.evaluation.scoring import PRINCIPAL
 from backbeat.evaluation.tables import TITLES
@@ -25,9 +25,15 @@ _CARD = {
     "beat": ("beat_f", "downbeat_f", "tempo_acc1"),
     "onset": ("onset_micro_f", "kick_micro_f", "snare_micro_f", "hihat_micro_f"),
     "genre": ("accuracy", "macro_f1", "calibration_error"),
+    "separation": ("sdr", "sdr_gain"),
 }
 #: Columns of the table of the worst tracks: first those in words, then numbers.
-_WORST_WORDS = {"beat": ("id", "style"), "onset": ("id", "style"), "genre": ("id", "style", "answer")}
+_WORST_WORDS = {
+    "beat": ("id", "style"),
+    "onset": ("id", "style"),
+    "genre": ("id", "style", "answer"),
+    "separation": ("id", "style"),
+}
 _WORST_NUMBERS = {
     "beat": {"beat_f": "beats F", "cmlt": "CMLt", "amlt": "AMLt", "downbeat_f": "downbeats F"},
     "onset": {
@@ -38,6 +44,7 @@ _WORST_NUMBERS = {
         "onset_f": "onsets F",
     },
     "genre": {"truth_probability": "probability of the truth"},
+    "separation": {"sdr": "SDR, dB", "sdr_gain": "gained, dB"},
 }
 _WORST_ROWS = 8
 _NONE = "–"
@@ -78,7 +85,7 @@ def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) ->
         tasks=views,
         corpora=_corpora([results for results, _, _ in tasks]),
         splits=_SPLITS,
-        measures=[MEASURES[name] for name in shown if name in MEASURES],
+        measures=[measure(name) for name in shown],
         command=command,
     )
 
@@ -117,12 +124,12 @@ def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any
         "trained": _trained(results, counts),
         "charts": [picture for picture in pictures if picture["kind"] != "track"],
         "tracks": [picture for picture in pictures if picture["kind"] == "track"],
-        "style_labels": [MEASURES[name].short.replace("-\n", "").replace("\n", " ") for name in by_style],
+        "style_labels": [measure(name).short.replace("-\n", "").replace("\n", " ") for name in by_style],
         "styles": [
             {
                 "name": style_name(style),
                 "count": max(found.count for found in values.values()),
-                "cells": [_cell(values.get(name)) for name in by_style],
+                "cells": [_cell(name, values.get(name)) for name in by_style],
             }
             for style, values in results.groups.items()
             if style != "all"
@@ -150,25 +157,27 @@ def _trained(results: Results, counts: Mapping[str, int]) -> str:
 
 def _score(name: str, found: Interval | None) -> dict[str, Any]:
     """Write one score: as text, and as places on a scale from 0 to 100."""
-    label = MEASURES[name].label if name in MEASURES else name
+    label, decibels = measure(name).label, measure(name).decibels
     if found is None or math.isnan(found.value):
         return {"label": label, "value": _NONE, "limits": "", "count": 0, "left": None, "width": None, "place": 0}
     known = not math.isnan(found.low)
+    written = measure(name).written
     return {
         "label": label,
-        "value": f"{found.value:.3f}",
-        "limits": f"{found.low:.3f} – {found.high:.3f}" if known else "",
+        "value": written(found.value),
+        "limits": f"{written(found.low)} – {written(found.high)}" if known else "",
         "count": found.count,
-        "left": round(100 * found.low, 1) if known else None,
-        "width": round(100 * (found.high - found.low), 1) if known else None,
-        "place": round(100 * found.value, 1),
+        "left": round(100 * found.low, 1) if known and not decibels else None,
+        "width": round(100 * (found.high - found.low), 1) if known and not decibels else None,
+        # Decibels have no end to put on a scale.
+        "place": None if decibels else round(100 * found.value, 1),
     }
 
 
-def _cell(found: Interval | None) -> dict[str, str]:
+def _cell(name: str, found: Interval | None) -> dict[str, str]:
     if found is None or math.isnan(found.value):
         return {"value": _NONE, "limits": ""}
-    return {"value": f"{found.value:.3f}", "limits": limits(found)}
+    return {"value": measure(name).written(found.value), "limits": limits(found, measure(name).decibels)}
 
 
 def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Sequence[str]) -> list[list[str]]:
@@ -176,8 +185,8 @@ def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Seque
     rows = []
     for row in ordered.head(_WORST_ROWS).to_dict("records"):
         texts = [f"{row['corpus']}/{row['id']}", *(style_name(str(row[name])) for name in words[1:])]
-        values = [float(row[name]) for name in numbers]
-        rows.append(texts + [_NONE if math.isnan(value) else f"{value:.3f}" for value in values])
+        values = {name: float(row[name]) for name in numbers}
+        rows.append(texts + [_NONE if math.isnan(x) else measure(name).written(x) for name, x in values.items()])
     return rows
 
 

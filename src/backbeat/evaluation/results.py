@@ -29,6 +29,8 @@ from backbeat.evaluation.measures import BY_STYLE
 from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, summary, to_metrics
 from backbeat.files import atomic_path, write_json, write_text
 from backbeat.model import ModelSpec
+from backbeat.separation.separator import Separator
+from backbeat.separation.stems import StemStore
 from backbeat.statistics import Interval
 
 SUMMARY, TRACKS, STYLES, CONFUSION = "summary.json", "tracks.csv", "styles.csv", "confusion.csv"
@@ -114,7 +116,9 @@ def read_tracks(folder: Path) -> pd.DataFrame:
         raise CorpusError(f"{path}: is missing; `dvc repro` makes it") from None
 
 
-def corpus_facts(task: str, tracks: Sequence[LabelledTrack], store: FeatureStore) -> dict[str, dict[str, Any]]:
+def corpus_facts(
+    task: str, tracks: Sequence[LabelledTrack], store: FeatureStore | StemStore
+) -> dict[str, dict[str, Any]]:
     """Count what a task's corpora hold.
 
     Returns
@@ -125,10 +129,9 @@ def corpus_facts(task: str, tracks: Sequence[LabelledTrack], store: FeatureStore
     facts: dict[str, dict[str, Any]] = {}
     for name in sorted({track.corpus for track in tracks}):
         chosen = [track for track in tracks if track.corpus == name]
-        rate_hz = store.params([name]).frame_rate_hz
         by_split = {split: [track for track in chosen if track.split == split] for split in _SPLITS}
         hours = {
-            split: round(sum(store.get(name, track.id).shape[0] for track in found) / rate_hz / 3600, 4)
+            split: round(sum(store.seconds(name, track.id) for track in found) / 3600, 4)
             for split, found in by_split.items()
         }
         styles = {
@@ -152,7 +155,7 @@ def corpus_facts(task: str, tracks: Sequence[LabelledTrack], store: FeatureStore
 def write_results(
     folder: Path,
     metrics: Path,
-    model: Model,
+    model: Model | Separator,
     examples: Sequence[Example],
     table: pd.DataFrame,
     settings: EvaluationSettings,

@@ -58,7 +58,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 }
 
 #: The measure by which a track is among the worst.
-PRINCIPAL = {"beat": "beat_f", "onset": "drums_f", "genre": "truth_probability"}
+PRINCIPAL = {"beat": "beat_f", "onset": "drums_f", "genre": "truth_probability", "separation": "sdr_gain"}
 
 
 @dataclass(frozen=True)
@@ -177,15 +177,13 @@ def summary(task: str, table: pd.DataFrame, settings: EvaluationSettings) -> dic
         seed=settings.seed,
     )
     groups: dict[str, dict[str, Interval]] = {}
+    # Measures of stems are called after the instruments, so that there is no list of them.
+    headlines = HEADLINES.get(task, tuple(made["measure"].unique()))
     for group, measure, value, low, high, count in made.itertuples(index=False, name=None):
-        if measure in HEADLINES[task]:
+        if measure in headlines:
             groups.setdefault(group, {})[measure] = Interval(value, low, high, int(count))
     return {
-        group: {
-            name: values[name]
-            for name in HEADLINES[task]
-            if name in values and values[name].value == values[name].value
-        }
+        group: {name: values[name] for name in headlines if name in values and values[name].value == values[name].value}
         for group, values in groups.items()
     }
 

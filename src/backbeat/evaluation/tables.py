@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backbeat.evaluation.measures import MEASURES, NARROW, limits
+from backbeat.evaluation.measures import NARROW, limits, measure
 from backbeat.statistics import Interval
 
 if TYPE_CHECKING:
     from backbeat.evaluation.bench import Result
     from backbeat.evaluation.benchmark import SetScores
 
-TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre"}
+TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre", "separation": "Separation"}
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def score_table(task: str, rows: Sequence[Row]) -> Table:
     table.add_column("")
     table.add_column("tracks", justify="right", vertical="top")
     for name in shown:
-        table.add_column(MEASURES[name].short, justify="right", vertical="bottom")
+        table.add_column(measure(name).short, justify="right", vertical="bottom")
     for row in rows:
-        cells = [_cell(row.scores.get(name), row.peer) for name in shown]
+        cells = [_cell(name, row.scores.get(name), row.peer) for name in shown]
         label = Text(f"  {row.label}", style="dim") if row.peer else Text(row.label, style="bold")
         table.add_row(label, "" if row.peer else str(row.tracks), *cells)
     return table
@@ -78,20 +78,20 @@ def print_bench(console: Console, results: Sequence[Result], confidence: float) 
     """Print a benchmark: a table a kind and set, scores with speed and memory beside them; the whole analysis last."""
     versions = ", ".join(f"{name} {version}" for name, version in {one.program: one.version for one in results}.items())
     console.print(f"[dim]{versions}; under each score its {confidence:.0%} interval over recordings", soft_wrap=True)
-    for kind, name in dict.fromkeys((result.kind, result.set) for result in results):
-        chosen = [result for result in results if (result.kind, result.set) == (kind, name)]
+    for kind, set_name in dict.fromkeys((result.kind, result.set) for result in results):
+        chosen = [result for result in results if (result.kind, result.set) == (kind, set_name)]
         length = f"{chosen[0].tracks} recordings, {chosen[0].audio_s / 60:.0f} minutes"
-        heading = "Everything" if kind == "analysis" else f"{TITLES[kind]}: {name}"
+        heading = "Everything" if kind == "analysis" else f"{TITLES[kind]}: {set_name}"
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column("")
-        shown = [measure for measure in NARROW.get(kind, ()) if any(measure in result.scores for result in chosen)]
-        for measure in shown:
-            table.add_column(MEASURES[measure].short, justify="right", vertical="bottom")
+        shown = [name for name in NARROW.get(kind, ()) if any(name in result.scores for result in chosen)]
+        for name in shown:
+            table.add_column(measure(name).short, justify="right", vertical="bottom")
         table.add_column("s per s", justify="right", vertical="bottom")
         table.add_column("MiB", justify="right", vertical="bottom")
         for result in chosen:
             ours = result.program == "backbeat"
-            cells = [_cell(result.scores.get(measure), not ours) for measure in shown]
+            cells = [_cell(name, result.scores.get(name), not ours) for name in shown]
             label = Text(result.program, style="bold" if ours else "dim")
             table.add_row(label, *cells, f"{result.real_time_factor:.4f}", f"{result.peak_bytes / 2**20:.0f}")
         console.print(f"[bold]{heading}[/bold] [dim]({length})")
@@ -111,8 +111,8 @@ def print_scores(console: Console, scored: Sequence[SetScores], confidence: floa
         console.print()
 
 
-def _cell(found: Interval | None, peer: bool) -> Text:
+def _cell(name: str, found: Interval | None, peer: bool) -> Text:
     if found is None or found.value != found.value:
         return Text("–\n", style="dim")
-    value = Text(f"{found.value:.3f}", style="" if peer else "bold")
-    return value.append(f"\n{limits(found)}", style="dim not bold")
+    value = Text(measure(name).written(found.value), style="" if peer else "bold")
+    return value.append(f"\n{limits(found, measure(name).decibels)}", style="dim not bold")

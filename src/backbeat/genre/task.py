@@ -19,7 +19,7 @@ from backbeat.errors import CorpusError
 from backbeat.features import FeatureParams
 from backbeat.genre.classifier import GenreClassifier
 from backbeat.genre.network import GenreNetwork
-from backbeat.learning import Batch, Optimisation, TaskModule
+from backbeat.learning import Batch, Optimisation, WindowTask
 from backbeat.model import ModelSpec
 
 
@@ -49,7 +49,7 @@ class _Logits(nn.Module):
         return logits
 
 
-class GenreTask(TaskModule):
+class GenreTask(WindowTask):
     """One of the genres that the training split has."""
 
     network: GenreNetwork

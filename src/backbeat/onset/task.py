@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backbeat.dataset import FeatureStore, LabelledTrack
 from backbeat.features import FeatureParams
-from backbeat.learning import Batch, Optimisation, TaskModule, shift_tolerant_loss
+from backbeat.learning import Batch, Optimisation, WindowTask, shift_tolerant_loss
 from backbeat.model import ModelSpec
 from backbeat.music import DRUMS
 from backbeat.onset.decode import OnsetDecoding, tune_thresholds
@@ -41,7 +41,7 @@ class OnsetLoss:
     tolerance_frames: int
 
 
-class OnsetTask(TaskModule):
+class OnsetTask(WindowTask):
     """Onsets and drums as eleven binary sequences, velocities beside them."""
 
     network: OnsetNetwork

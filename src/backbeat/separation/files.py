@@ -23,6 +23,7 @@ from backbeat.errors import ConfigError
 from backbeat.files import sha256_file, write_json
 from backbeat.separation.cache import StemCache, cache_key
 from backbeat.separation.network import SeparatorNetwork
+from backbeat.separation.noise import NO_NOISE, quietest, reduced
 from backbeat.separation.streaming import separate_blocks
 
 #: What a folder of stems says of itself.
@@ -80,6 +81,9 @@ class Preparation:
         Frequencies below this are taken away for good (Butterworth, fourth order): rumble, offsets.
     loudness_lufs
         The network hears the song at this integrated loudness (BS.1770-4); stems are brought back to the song's level.
+    noise_reduction
+        How much of steady noise is taken away for good, 0 to 1: hiss, hum. What it sounds like is heard where the song
+        is quietest (`noise.py`); without such a place the song is left as it is, with a warning.
     silence_db
         Stretches of about 12 s in which nothing is above this, in dB of full scale, are silent in all stems, unheard.
 
@@ -91,6 +95,7 @@ class Preparation:
 
     highpass_hz: float | None = None
     loudness_lufs: float | None = None
+    noise_reduction: float | None = None
     silence_db: float | None = None
 
     def __post_init__(self) -> None:
@@ -98,6 +103,8 @@ class Preparation:
             raise ConfigError(f"a high-pass at {self.highpass_hz:g} Hz: choose 1 to 2000")
         if self.loudness_lufs is not None and not -60 <= self.loudness_lufs <= 0:
             raise ConfigError(f"a loudness of {self.loudness_lufs:g} LUFS: choose -60 to 0")
+        if self.noise_reduction is not None and not 0 < self.noise_reduction <= 1:
+            raise ConfigError(f"noise reduction by {self.noise_reduction:g}: choose a share up to 1")
         if self.silence_db is not None and not -200 <= self.silence_db <= -20:
             raise ConfigError(f"silence at {self.silence_db:g} dB: choose -200 to -20")
 
@@ -239,7 +246,15 @@ def _separate(
                 )
                 for name, file in made.items()
             ]
-            sides = _blocks(samples, gain * stereo_weights(audio.info.channel_names))
+            weights = gain * stereo_weights(audio.info.channel_names)
+            sides = _blocks(samples, weights)
+            warnings = audio.warnings
+            if before.noise_reduction is not None:
+                noise = quietest(samples, rate_hz)
+                if noise is None:
+                    warnings = (*warnings, NO_NOISE)
+                else:
+                    sides = reduced(sides, weights @ noise, rate_hz, before.noise_reduction)
             if before.highpass_hz is not None:
                 sides = _highpassed(sides, rate_hz, before.highpass_hz)
             heard = _resampled(sides, rate_hz, network_hz, None)
@@ -254,7 +269,7 @@ def _separate(
                 done += block.shape[1]
                 if progress:
                     progress(done / out_hz, total / out_hz)
-    return audio.warnings
+    return warnings
 
 
 def song_folders(songs: Sequence[Path]) -> list[str]:

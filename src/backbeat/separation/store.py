@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +37,7 @@ from backbeat.separation.network import SeparatorNetwork, SeparatorParams
 
 #: Where the archives are: the release page of the Spleeter project.
 ARCHIVES = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
+TASK = "separation"
 _RELEASE = "1.4.0"
 _TIMEOUT_S = 30.0
 _NAME = re.compile(r"spleeter:(2stems|4stems|5stems)(?:@([0-9A-Za-z][0-9A-Za-z.\-]{0,63}))?")
@@ -87,6 +88,8 @@ class SeparatorSpec:
         An SPDX identifier.
     provenance
         Where it came from, in names and values: source, hashes, time.
+    run, data_hash, commit, metrics
+        Of a model trained here, as in `ModelSpec`; empty where it was not.
     """
 
     name: str
@@ -95,6 +98,20 @@ class SeparatorSpec:
     sha256: str
     licence: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+    run: str = ""
+    data_hash: str = ""
+    commit: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """What the model does."""
+        return TASK
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The stems."""
+        return self.network.instruments
 
     @property
     def label(self) -> str:
@@ -103,15 +120,13 @@ class SeparatorSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as plain values for JSON."""
-        told = {"spec_version": SPEC_VERSION, "task": "separation", "name": self.name, "version": self.version}
-        rest = {"sha256": self.sha256, "licence": self.licence, "provenance": self.provenance}
-        return {**told, "network": self.network.to_dict(), **rest}
+        return {"spec_version": SPEC_VERSION, "task": TASK, **asdict(self), "network": self.network.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SeparatorSpec:
         """Read what `to_dict` gave; ModelError when it is of another kind or version, or lacks something."""
         found = dict(values)
-        if found.pop("spec_version", None) != SPEC_VERSION or found.pop("task", None) != "separation":
+        if found.pop("spec_version", None) != SPEC_VERSION or found.pop("task", None) != TASK:
             raise ModelError(f"is no specification of a separation model of version {SPEC_VERSION}")
         try:
             found["network"] = SeparatorParams(**found["network"])

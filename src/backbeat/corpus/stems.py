@@ -1,0 +1,167 @@
+"""Folders of stems as a corpus: a folder a song with a file a stem, or files whose channels are stems.
+
+::
+
+    SOURCE/Some Song/vocals.wav, drums.wav, bass.wav...    as MUSDB18-HQ and most multitracks have it
+    SOURCE/train/Some Song/vocals.wav...                   folders named for splits, at the top, are those splits
+    SOURCE/singer_1_01.wav                                 with channels: [accompaniment, vocals]
+
+The song of the corpus is the sum of its stems; a file named `mixture` or `mix` among them is passed over, since what
+was mastered is no sum.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track as shown
+
+from backbeat.audio import AUDIO_SUFFIXES, decode
+from backbeat.corpus.contract import MIXTURES, Corpus, Track, read_corpus, write_annotations
+from backbeat.corpus.folder import slug, track_ids
+from backbeat.corpus.splits import Shares, assign_splits
+from backbeat.errors import ConfigError, CorpusError
+from backbeat.files import atomic_path, sha256_file
+
+_SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
+
+
+@dataclass(frozen=True)
+class _Song:
+    path: Path
+    id: str
+    group: str
+    split: str
+    stems: Mapping[str, Path]
+
+
+def import_stems(
+    source: Path,
+    root: Path,
+    *,
+    channels: Sequence[str] = (),
+    shares: Shares | None = None,
+    seed: int = 0,
+    group_pattern: str = "",
+    licence: str = "",
+    progress: bool = True,
+) -> Corpus:
+    """Make a corpus with stems at `root`: audio/ID.flac, stems/ID/STEM.flac, annotations.csv.
+
+    Parameters
+    ----------
+    source
+        Where the stems are; nothing in it is changed.
+    channels
+        The stem of each channel, where files hold stems as channels; none where folders hold a file a stem.
+    shares, seed
+        How songs are divided, where no folders named train, valid and test divide them.
+    group_pattern
+        A regular expression matched at the start of the song's name; what it matches (its first group, if it has one)
+        is never divided between splits: ``[^_]+`` takes what is before the first "_", a singer say.
+    licence
+        Written to every row.
+    progress
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    CorpusError
+        If there are no stems, or those of a song do not fit each other.
+    AudioError
+        If a file cannot be decoded.
+    ConfigError
+        If the pattern is not a regular expression, or names of channels make no sense.
+    """
+    if root.resolve() == source.resolve():
+        raise ConfigError(f"{root}: the corpus cannot be made in the folder that it is made from")
+    if channels and (len(set(channels)) < 2 or len(set(channels)) != len(channels)):
+        raise ConfigError("channels must name two stems or more, each once")
+    try:
+        pattern = re.compile(group_pattern) if group_pattern else None
+    except re.error as error:
+        raise ConfigError(f"{group_pattern!r} is not a pattern for groups: {error}") from None
+    if not source.is_dir():
+        raise CorpusError(f"{source}: is not a folder")
+    songs = list(_songs(source, pattern, by_channel=bool(channels)))
+    if not songs:
+        wanted = "audio files" if channels else "folders with a file a stem (vocals.wav, drums.wav...)"
+        raise CorpusError(f"{source}: holds no {wanted}")
+    splits = [song.split for song in songs]
+    if not all(splits):
+        dealt = assign_splits([""] * len(songs), [song.group for song in songs], shares or Shares(), seed)
+        splits = [split or other for split, other in zip(splits, dealt, strict=True)]
+    rows = []
+    with atomic_path(root) as folder:
+        folder.mkdir()
+        for song, split in shown(
+            list(zip(songs, splits, strict=True)), description=f"stems of {root.name}", disable=not progress
+        ):
+            stems, rate_hz = _by_channel(song.path, channels) if channels else _by_file(song)
+            for name, samples in stems.items():
+                _write(folder / "stems" / song.id / f"{name}.flac", samples, rate_hz)
+            audio = folder / "audio" / f"{song.id}.flac"
+            _write(audio, sum(stems.values(), start=np.zeros((1, 1), np.float32)), rate_hz)
+            path = audio.relative_to(folder).as_posix()
+            digest = sha256_file(audio)
+            rows.append(Track(song.id, path, split, source=song.group, licence=licence, sha256=digest))
+        write_annotations(folder, rows)
+    return read_corpus(root)
+
+
+def _songs(source: Path, pattern: re.Pattern[str] | None, *, by_channel: bool) -> Iterator[_Song]:
+    found: dict[Path, dict[str, Path]] = {}
+    for here, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        audio = [Path(here) / name for name in sorted(names) if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+        if by_channel:
+            found.update({path: {} for path in audio})
+        elif Path(here) != source:
+            stems = {slug(path.stem.lower()): path for path in audio if path.stem.lower() not in MIXTURES}
+            if len(stems) > 1:
+                found[Path(here)] = stems
+    ids = track_ids([path.relative_to(source) for path in found])
+    for (path, stems), song_id in zip(found.items(), ids, strict=True):
+        match = pattern.match(path.name) if pattern else None
+        group = (match.group(1 if match.re.groups else 0) if match else "") or song_id
+        split = _SPLIT_FOLDERS.get(path.relative_to(source).parts[0].lower(), "")
+        yield _Song(path, song_id, group, split, stems)
+
+
+def _by_channel(path: Path, channels: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], int]:
+    audio = decode(path, allow_silence=True)
+    if audio.samples.shape[0] != len(channels):
+        raise CorpusError(f"{path}: has {audio.samples.shape[0]} channels; the stems named are {', '.join(channels)}")
+    return {name: audio.samples[row : row + 1] for row, name in enumerate(channels)}, audio.sample_rate_hz
+
+
+def _by_file(song: _Song) -> tuple[dict[str, NDArray[np.float32]], int]:
+    decoded = {name: decode(path, allow_silence=True) for name, path in song.stems.items()}
+    rates = {audio.sample_rate_hz for audio in decoded.values()}
+    if len(rates) > 1:
+        raise CorpusError(f"{song.path}: its stems have different rates: {', '.join(map(str, sorted(rates)))} Hz")
+    if unfit := [name for name, audio in decoded.items() if audio.samples.shape[0] > 2]:
+        raise CorpusError(f"{song.stems[unfit[0]]}: has more than two channels")
+    # Multitracks often end when their instrument does; what is behind is silence.
+    length = max(audio.samples.shape[1] for audio in decoded.values())
+    sides = max(audio.samples.shape[0] for audio in decoded.values())
+    stems = {}
+    for name, audio in decoded.items():
+        whole = np.zeros((sides, length), np.float32)
+        whole[:, : audio.samples.shape[1]] = audio.samples
+        stems[name] = whole
+    return stems, rates.pop()
+
+
+def _write(path: Path, samples: NDArray[np.float32], rate_hz: int) -> None:
+    """Write as 24-bit FLAC, which holds what 16-bit stems sum to; a sum beyond full scale is clipped."""
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(samples.T, -1.0, 1.0), rate_hz, subtype="PCM_24", format="FLAC")
