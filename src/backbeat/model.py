@@ -105,6 +105,14 @@ def save_model(folder: Path, network: nn.Module, spec: Specification, card: str)
         (temporary / CARD).write_text(card, encoding="utf-8")
 
 
+def task_of(folder: Path) -> str:
+    """Return what the model in a folder is for; "" where its specification does not say."""
+    try:
+        return str(json.loads((folder / SPEC).read_text(encoding="utf-8")).get("task", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
     """Read the specification in a model folder.
 

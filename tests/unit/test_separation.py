@@ -35,10 +35,10 @@ from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, 
 from backbeat.files import sha256_file
 from backbeat.separation import store
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
-from backbeat.separation.files import RECORD, Preparation, StemFormat, separate_file
+from backbeat.separation.files import RECORD, Preparation, SeparationOptions, StemFormat, separate_file
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
-from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
 from backbeat.separation.noise import NO_NOISE
+from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
 from backbeat.separation.streaming import separate_blocks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "spleeter"
@@ -363,7 +363,12 @@ def test_stems_are_as_long_as_the_song(
     done: list[tuple[float, float]] = []
     how = StemFormat(suffix, 24, None, out_hz)
     made = separate_file(
-        song, tmp_path / "out", network, "small", how=how, progress=lambda at, total: done.append((at, total))
+        song,
+        tmp_path / "out",
+        network,
+        "small",
+        SeparationOptions(how=how),
+        progress=lambda at, total: done.append((at, total)),
     )
     assert list(made.stems) == ["vocals", "accompaniment"]
     total = np.zeros((2, round(1.7 * (out_hz or rate_hz))), np.float32)
@@ -403,7 +408,9 @@ def test_audio_is_prepared_as_asked(tmp_path: Path, network: SeparatorNetwork) -
     encode(song, np.stack([low + high] * 2).astype(np.float32), RATE_HZ, bit_depth=32, floating=True)
 
     def total(name: str, before: Preparation) -> np.ndarray:
-        made = separate_file(song, tmp_path / name, network, "small", how=StemFormat("wav", 24), before=before)
+        made = separate_file(
+            song, tmp_path / name, network, "small", SeparationOptions(how=StemFormat("wav", 24), before=before)
+        )
         return sum(soundfile.read(path)[0].T for path in made.stems.values())[:, 20_000:-20_000]
 
     def level(sound: np.ndarray, hz: float) -> float:
@@ -425,15 +432,15 @@ def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetw
     song = write_song(tmp_path / "song.wav", 1.0)
     for suffix in ("mp3", "ogg", "m4a", "opus"):
         how = StemFormat(suffix, bitrate=128_000)
-        made = separate_file(song, tmp_path / suffix, network, "small", stems=["vocals"], how=how)
+        made = separate_file(song, tmp_path / suffix, network, "small", SeparationOptions(stems=("vocals",), how=how))
         assert list(made.stems) == ["vocals"]
         assert sorted(path.name for path in (tmp_path / suffix).iterdir()) == [RECORD, f"vocals.{suffix}"]
         assert decode(made.stems["vocals"], allow_silence=True).samples.shape[1] == pytest.approx(44100, abs=4000)
     with pytest.raises(ConfigError, match="no stem 'flute': there are vocals, accompaniment"):
-        separate_file(song, tmp_path / "x", network, "small", stems=["flute"])
+        separate_file(song, tmp_path / "x", network, "small", SeparationOptions(stems=("flute",)))
     for how in (StemFormat("mp3", sample_rate_hz=12345), StemFormat("flac", 32)):
         with pytest.raises((UnsupportedAudioError, ConfigError)) as caught:
-            separate_file(song, tmp_path / "x", network, "small", how=how)
+            separate_file(song, tmp_path / "x", network, "small", SeparationOptions(how=how))
         assert ".separating" not in str(caught.value)
     assert not (tmp_path / "x").exists()
     for bad in ({"bitrate": 1000}, {"sample_rate_hz": 3}, {"suffix": "exe"}, {"bit_depth": 7}):
@@ -443,11 +450,11 @@ def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetw
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwork) -> None:
     song, out = write_song(tmp_path / "song.wav", 0.5), tmp_path / "out"
-    assert not separate_file(song, out, network, "a", stems=["vocals"]).skipped
-    assert separate_file(song, out, network, "a", stems=["vocals"]).skipped
+    assert not separate_file(song, out, network, "a", SeparationOptions(stems=("vocals",))).skipped
+    assert separate_file(song, out, network, "a", SeparationOptions(stems=("vocals",))).skipped
     assert not separate_file(song, out, network, "a").skipped  # the other stem is missing
     assert separate_file(song, out, network, "a").skipped
-    assert not separate_file(song, out, network, "a", again=True).skipped
+    assert not separate_file(song, out, network, "a", SeparationOptions(again=True)).skipped
     assert not separate_file(song, out, network, "another").skipped
     write_song(song, 0.6)
     assert not separate_file(song, out, network, "another").skipped
@@ -494,8 +501,35 @@ def test_a_failure_leaves_what_was_there(
     with monkeypatch.context() as patched:
         patched.setattr("backbeat.separation.files.AudioWriter.write", full)
         with pytest.raises(OSError, match="No space left"):
-            separate_file(song, out, network, "a", again=True)
+            separate_file(song, out, network, "a", SeparationOptions(again=True))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, network: SeparatorNetwork) -> None:
+    song, out = write_song(tmp_path / "song.wav", 0.5), tmp_path / "out"
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "import backbeat.separation.files as files\n"
+            "from backbeat.separation.network import SeparatorNetwork, SeparatorParams\n"
+            "files.AudioWriter.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "network = SeparatorNetwork(SeparatorParams(('vocals', 'rest'), filters=(1,) * 6)).eval()\n"
+            "files.separate_file(Path(sys.argv[1]), Path(sys.argv[2]), network, 'a')\n",
+            str(song),
+            str(out),
+        ],
+        check=False,
+    )
+    assert killed.returncode == -9
+    (stray,) = out.iterdir()
+    assert stray.name.startswith(".separating@")
+    other = out / f"{stray.name.rpartition('@')[0]}@{os.getpid()}.abc"
+    other.mkdir()  # of a process that is alive
+    separate_file(song, out, network, "a")
+    assert {path.name for path in out.iterdir()} == {"vocals.wav", "accompaniment.wav", RECORD, other.name}
 
 
 def test_the_commands(tmp_path: Path, models: Path) -> None:
@@ -524,9 +558,15 @@ def test_the_commands(tmp_path: Path, models: Path) -> None:
     assert again.exit_code == 0
     assert again.output.count("is there already") == 2
     write_song(tmp_path / "more" / "one.wav", 0.4)
-    clash = run.invoke(app, ["separate", str(tmp_path / "album"), str(tmp_path / "more"), *command[2:]])
-    assert isinstance(clash.exception, ConfigError)
-    assert "two songs are called one.wav" in str(clash.exception)
+    alike = run.invoke(app, ["separate", str(tmp_path / "album"), str(tmp_path / "more"), *command[2:]])
+    assert alike.exit_code == 0
+    folders = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {name.removeprefix(" - ".join(tmp_path.parts[1:])) for name in folders} == {
+        "one",
+        "two",
+        " - album - one.wav",
+        " - more - one.wav",
+    }
     assert "is removed" in run.invoke(app, ["models", "remove", "spleeter:5stems"]).output
     assert isinstance(run.invoke(app, ["models", "remove", "spleeter:5stems"]).exception, ModelError)
 
@@ -563,7 +603,9 @@ def test_steady_noise_goes_where_it_is_heard_alone_and_nothing_else_does(
     path = tmp_path / "song.wav"
     encode(path, song, RATE_HZ, bit_depth=32, floating=True)
     how = StemFormat("wav", 24)
-    done = separate_file(path, tmp_path / "out", network, "small", how=how, before=Preparation(noise_reduction=1.0))
+    done = separate_file(
+        path, tmp_path / "out", network, "small", SeparationOptions(how=how, before=Preparation(noise_reduction=1.0))
+    )
     assert done.warnings == ()
     clean = sum(soundfile.read(file)[0].T for file in done.stems.values())
     assert clean.shape == song.shape
@@ -573,7 +615,7 @@ def test_steady_noise_goes_where_it_is_heard_alone_and_nothing_else_does(
 
     encode(path, song[:, 2 * RATE_HZ : 4 * RATE_HZ], RATE_HZ, bit_depth=32, floating=True)
     before = Preparation(noise_reduction=0.8)
-    done = separate_file(path, tmp_path / "loud", network, "small", how=how, before=before)
+    done = separate_file(path, tmp_path / "loud", network, "small", SeparationOptions(how=how, before=before))
     assert done.warnings == (NO_NOISE,)
     with pytest.raises(ConfigError, match="choose a share up to 1"):
         Preparation(noise_reduction=1.5)

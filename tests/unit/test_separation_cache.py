@@ -20,6 +20,7 @@ from backbeat.errors import ConfigError
 from backbeat.separation import files
 from backbeat.separation.cache import StemCache, cache_key
 from backbeat.separation.engine import SeparationEngine
+from backbeat.separation.files import SeparationOptions
 from backbeat.separation.store import pull
 
 KEY = cache_key("a" * 64, "model", {"suffix": "wav"})
@@ -200,7 +201,7 @@ def test_the_engine_separates_a_song_once(
             await engine.separate(tmp_path / "copy.wav", "spleeter:2stems", tmp_path / "out4")
             stats = engine.stats()
             assert (stats.files, stats.cached) == (1, 4)
-            await engine.separate(song, "spleeter:2stems", tmp_path / "out0", again=True)
+            await engine.separate(song, "spleeter:2stems", tmp_path / "out0", SeparationOptions(again=True))
 
     asyncio.run(main())
     assert len(made) == 2

@@ -16,7 +16,7 @@ from unit.test_separation import GOLDEN, models  # noqa: F401 (a fixture)
 from backbeat.audio.encode import encode
 from backbeat.errors import AudioNotFoundError, ConfigError, ModelError, ResourceError, TimeLimitError
 from backbeat.separation.engine import SeparationEngine, describe
-from backbeat.separation.files import StemFormat
+from backbeat.separation.files import SeparationOptions, StemFormat
 from backbeat.separation.store import pull
 
 SECONDS = 6.0
@@ -132,7 +132,7 @@ def test_errors_are_of_one_tree(tmp_path: Path, songs: list[Path], monkeypatch: 
     with pytest.raises(ModelError, match="backbeat models pull spleeter:5stems"):
         run(lambda engine: one(engine, model="spleeter:5stems"))
     with pytest.raises(ConfigError, match="no stem 'flute'"):
-        run(lambda engine: one(engine, stems=["flute"]))
+        run(lambda engine: one(engine, options=SeparationOptions(stems=("flute",))))
     with pytest.raises(TimeLimitError, match=r"song0\.wav: was not separated within 1e-09 s"):
         run(lambda engine: one(engine, timeout_s=1e-9))
     (tmp_path / "file").write_text("words")
@@ -149,7 +149,7 @@ def test_errors_are_of_one_tree(tmp_path: Path, songs: list[Path], monkeypatch: 
     for bad in ({"concurrency": 0}, {"segments_at_once": 0}, {"device": "tpu"}):
         with pytest.raises(ConfigError):
             SeparationEngine(**bad)
-    assert len(run(lambda engine: one(engine, how=StemFormat("flac"))).stems) == 2
+    assert len(run(lambda engine: one(engine, options=SeparationOptions(how=StemFormat("flac")))).stems) == 2
 
 
 def _raise(error: BaseException) -> None:
@@ -182,7 +182,7 @@ def test_calls_one_after_another_take_no_more_memory_and_mix_nothing_up(tmp_path
         base = _resident_mib()
         for turn in range(60):
             number = turn % 2
-            await engine.separate(shorts[number], "spleeter:2stems", tmp_path / "again", again=True)
+            await engine.separate(shorts[number], "spleeter:2stems", tmp_path / "again", SeparationOptions(again=True))
             assert contents(tmp_path / "again") == contents(tmp_path / f"first{number}")
         assert _resident_mib() < base + 60
 

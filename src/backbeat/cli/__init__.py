@@ -1,4 +1,4 @@
-"""The command line: `backbeat analyze`, `evaluate`, `bench`, `train`, `separate`, `probe`, `models` and `corpus`.
+"""The command line: `backbeat analyze`, `separate`, `train` and all the others that `backbeat --help` names.
 
 Only what every command needs is imported here; torch, matplotlib and the like come in where they are used, so that
 `backbeat --help` answers at once.
@@ -21,7 +21,7 @@ from backbeat.cli.probing import PROBE_EPILOG, probe
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
 from backbeat.cli.separating import EPILOG as SEPARATE_EPILOG
-from backbeat.cli.separating import separate
+from backbeat.cli.separating import WORKER_EPILOG, separate, worker
 from backbeat.cli.training import EPILOG as TRAIN_EPILOG
 from backbeat.cli.training import train
 from backbeat.errors import BackbeatError
@@ -63,6 +63,7 @@ app.command("evaluate", epilog=EVALUATE_EPILOG)(evaluate)
 app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("separate", epilog=SEPARATE_EPILOG)(separate)
+app.command("worker", epilog=WORKER_EPILOG)(worker)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

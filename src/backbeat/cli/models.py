@@ -34,7 +34,8 @@ def list_models(
     """List models: version, the data they learned from, the run that made them, and their scores."""
     from backbeat.analysis.analyzer import shipped_models
     from backbeat.errors import ModelError
-    from backbeat.model import SPEC, load_spec
+    from backbeat.model import SPEC, load_spec, task_of
+    from backbeat.separation.store import TASK as SEPARATION
     from backbeat.separation.store import installed, read_spec
 
     if folder is None:
@@ -45,8 +46,9 @@ def list_models(
     if not folders:
         where = "the package" if folder is None else folder
         raise ModelError(f"{where}: holds no models; train them with `dvc repro`")
+    separators = installed() if folder is None else [one for one in folders if task_of(one) == SEPARATION]
+    folders = [one for one in folders if one not in separators]
     specs = [load_spec(one) for one in folders]
-    separators = installed() if folder is None else []
     if as_json:
         told = [spec.to_dict() for spec in specs] + [read_spec(one).to_dict() for one in separators]
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
@@ -68,6 +70,9 @@ def list_models(
         console.print()
         rows = [("model", f"{spec_of.name} {spec_of.version}"), ("task", "separation"), ("folder", str(one))]
         rows += [("stems", ", ".join(spec_of.network.instruments)), ("licence", spec_of.licence or "not stated")]
+        if spec_of.run or spec_of.data_hash:
+            rows += [("data", spec_of.data_hash), ("run", spec_of.run or "not tracked"), ("commit", spec_of.commit)]
+        rows += [(f"{name} (validation)", f"{value:.2f}") for name, value in spec_of.metrics.items()]
         console.print(facts_table([*rows, *spec_of.provenance.items()]))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backbeat.errors import BackbeatError, ConfigError
+from backbeat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from backbeat.separation.files import SeparationOptions
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -74,69 +77,185 @@ def separate(
             metavar="DIR", help="Keep stems here, and look here first; none when left out.", show_default=False
         ),
     ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Songs at once; two leave no core idle.")] = 1,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Let `backbeat worker` processes do it that wait at this Redis, on as many machines as there are.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="With --queue: whether to wait until all is done.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
     progress: Annotated[bool, typer.Option(help="Whether to show a progress bar.")] = True,
 ) -> None:
     """Separate songs into stems: a file for each of voice, drums, bass...
 
-    Stems are as long as the song, to the sample. A file that cannot be heard is named, and the others are done.
+    Stems are as long as the song, to the sample. A file that cannot be heard is named, and the others are done. What
+    was broken off goes on where it was when the same command is given again.
     """
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
     from backbeat.audio import find_audio
-    from backbeat.separation.allocator import keep_freed_memory
-    from backbeat.separation.cache import StemCache
-    from backbeat.separation.engine import USUAL_SEGMENTS, chosen_device
-    from backbeat.separation.files import Preparation, StemFormat, separate_file, song_folders
-    from backbeat.separation.store import find, load_network, read_spec
+    from backbeat.separation.files import Preparation, SeparationOptions, StemFormat, song_folders
+    from backbeat.separation.store import find, parse_name, read_spec
 
+    names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
-    before = Preparation(highpass, loudness, denoise, silence)
-    place = chosen_device(device)
-    folder = Path(model) if Path(model).is_dir() else find(model)
-    spec = read_spec(folder)
-    keep_freed_memory()
-    network = load_network(folder).to(place)
+    options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence), force)
+    if queue is None:
+        options.check(read_spec(Path(model) if Path(model).is_dir() else find(model)).network.instruments)
+    else:
+        parse_name(model)
     songs = find_audio(paths)
     if not songs:
         raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
-    names = song_folders(songs)
-    kept = None if cache is None else StemCache(cache)
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
-        for number, (song, name) in enumerate(zip(songs, names, strict=True), 1):
-            task = bar.add_task(f"{number}/{len(songs)} {song.name}", total=1.0)
-            try:
-                done = separate_file(
-                    song,
-                    out / name,
-                    network,
-                    spec.label,
-                    stems=None if stems is None else [part.strip() for part in stems.split(",") if part.strip()],
-                    how=how,
-                    before=before,
-                    again=force,
-                    segments_at_once=USUAL_SEGMENTS[place],
-                    cache=kept,
-                    progress=partial(_advance, bar, task),
-                )
-            except ConfigError:
-                raise
-            except BackbeatError as error:
-                failed += 1
-                typer.echo(f"backbeat: error: {error}", err=True)
-                continue
-            finally:
-                bar.remove_task(task)
-            for warning in done.warnings:
-                typer.echo(f"{song}: warning: {warning}", err=True)
-            typer.echo(f"{out / name}: {'is there already' if done.skipped else ', '.join(done.stems)}")
-    if kept is not None:
-        kept.close()
-    if failed:
+    folders = [out / name for name in song_folders(songs)]
+    with _Board(len(songs), shown=progress and sys.stderr.isatty()) as board:
+        if queue is not None:
+            _by_queue(queue, list(zip(songs, folders, strict=True)), model, options, wait, board)
+        else:
+            asyncio.run(_here(songs, model, out, options, device, cache, workers, board))
+    if board.failed:
         raise typer.Exit(1)
 
 
-def _advance(bar: Progress, task: TaskID, done_s: float, total_s: float) -> None:
-    bar.update(task, completed=done_s, total=total_s)
+async def _here(
+    songs: list[Path],
+    model: str,
+    out: Path,
+    options: SeparationOptions,
+    device: str,
+    cache: Path | None,
+    workers: int,
+    board: _Board,
+) -> None:
+    from backbeat.separation.allocator import keep_freed_memory
+    from backbeat.separation.cache import StemCache
+    from backbeat.separation.engine import Outcome, SeparationEngine
+
+    def finished(outcome: Outcome) -> None:
+        done = outcome.separated
+        if done is None:
+            board.tell(outcome.path, None, error=str(outcome.error))
+        else:
+            folder = next(iter(done.stems.values())).parent
+            board.tell(outcome.path, folder, list(done.stems), done.warnings, skipped=done.skipped)
+
+    keep_freed_memory()
+    kept = None if cache is None else StemCache(cache)
+    async with SeparationEngine(concurrency=workers, device=device, cache=kept) as engine:
+        await engine.initialize(model)
+        await engine.batch_separate(songs, model, out, options, progress=board.advance, finished=finished)
+    if kept is not None:
+        kept.close()
+
+
+def _by_queue(
+    url: str, songs: list[tuple[Path, Path]], model: str, options: SeparationOptions, wait: bool, board: _Board
+) -> None:
+    from backbeat.separation.queue import celery_app, enqueue, gather
+
+    app = celery_app(url)
+    jobs = enqueue(app, songs, model, options)
+    if not wait:
+        typer.echo(f"{len(jobs)} in the queue at {app.connection().as_uri()}")
+        return
+    for song, folder, said in gather(app, jobs):
+        if "error" in said:
+            board.tell(song, None, error=said["error"])
+        else:
+            board.tell(song, folder, said["stems"], tuple(said["warnings"]), skipped=said["skipped"])
+
+
+class _Board:
+    """What the terminal shows: a bar for all songs and one for each at work, and a line for each that is done."""
+
+    def __init__(self, count: int, *, shown: bool) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, transient=True, disable=not shown)
+        self.count, self.done, self.failed = count, 0, 0
+        self._all = self.bar.add_task(f"0/{count}", total=count) if count > 1 else None
+        self._songs: dict[Path, TaskID] = {}
+
+    def __enter__(self) -> _Board:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            typer.echo(f"stopped: {self.done} of {self.count} are done; the same command goes on", err=True)
+
+    def advance(self, song: Path, done_s: float, total_s: float) -> None:
+        """Move the bar of a song; called from its thread."""
+        if song not in self._songs:
+            self._songs[song] = self.bar.add_task(song.name, total=total_s)
+        self.bar.update(self._songs[song], completed=done_s)
+
+    def tell(
+        self,
+        song: Path,
+        folder: Path | None,
+        stems: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        *,
+        error: str = "",
+        skipped: bool = False,
+    ) -> None:
+        """Say what came of a song."""
+        self.done += 1
+        if song in self._songs:
+            self.bar.remove_task(self._songs.pop(song))
+        if self._all is not None:
+            self.bar.update(self._all, completed=self.done, description=f"{self.done}/{self.count}")
+        if error:
+            self.failed += 1
+            typer.echo(f"backbeat: error: {error}", err=True)
+            return
+        for warning in warnings:
+            typer.echo(f"{song}: warning: {warning}", err=True)
+        typer.echo(f"{folder}: {'is there already' if skipped else ', '.join(stems)}")
+
+
+WORKER_EPILOG = """[bold]Examples[/bold]
+
+backbeat worker redis://queue:6379/0 --root /music                  (on each machine, once for each GPU or socket)
+
+backbeat separate /music/new -o /music/stems --queue redis://queue:6379/0
+"""
+
+
+def worker(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The Redis at which songs wait: redis://HOST:PORT/DB.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Songs and stems must lie in here.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep stems here, and look here first.", show_default=False)
+    ] = None,
+    cache_redis: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --cache: a Redis that the caches of all machines share."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the queue calls this worker; of this machine, once.")] = "worker",
+) -> None:
+    """Separate songs from a queue until stopped; needs pip install 'backbeat[queue]'.
+
+    Every worker must see songs and stems under the same paths, and have the models pulled. Ctrl-C lets the song at hand
+    be finished.
+    """
+    from backbeat.separation.allocator import keep_freed_memory
+    from backbeat.separation.cache import StemCache
+    from backbeat.separation.engine import SeparationEngine
+    from backbeat.separation.queue import celery_app, register, run_worker
+
+    if not root.is_dir():
+        raise ConfigError(f"{root}: is not a folder")
+    if cache is None and cache_redis is not None:
+        raise ConfigError("--cache-redis needs --cache: what comes from Redis is kept on disk as well")
+    app = celery_app(url)
+    keep_freed_memory()
+    kept = None if cache is None else StemCache(cache, redis_url=cache_redis)
+    register(app, SeparationEngine(device=device, cache=kept), root)
+    run_worker(app, name)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +28,8 @@ _LARGEST_REDIS_BYTES = 64 << 20
 # After a failure Redis is left alone for so long, so that each call does not wait for it again.
 _REDIS_REST_S = 10.0
 _DIGEST_BYTES = 32
+# How long a lock in Redis outlives its machine, and how long another machine is waited for.
+_LOCK_S, _LONGEST_WAIT_S = 60.0, 3600.0
 
 
 @dataclass
@@ -123,13 +125,16 @@ class StemCache:
                 locks = self.folder / "locks"
                 locks.mkdir(parents=True, exist_ok=True)
                 # As many files as there are first bytes, not as many as there are songs.
-                with FileLock(locks / f"{key[:2]}.lock"):
+                with FileLock(locks / f"{key[:2]}.lock"), self._alone_among_machines(key):
                     yield
         finally:
             with self._guard:
                 lock, waiting = self._busy.pop(key)
                 if waiting > 1:
                     self._busy[key] = lock, waiting - 1
+
+    def _alone_among_machines(self, key: str) -> AbstractContextManager[object]:
+        return nullcontext() if self._redis is None else self._redis.alone(key)
 
     def clear(self) -> None:
         """Throw out all that is in memory and on disk."""
@@ -311,6 +316,29 @@ class _Redis:
             self.stats.failures += 1
             self._rests_until = time.monotonic() + _REDIS_REST_S
             return None
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """Let one machine at a time work on a key. A Redis that is away lets all: better twice than not at all."""
+        lock = self._client.lock(f"backbeat:lock:{key}", timeout=_LOCK_S, sleep=0.2, thread_local=False)
+        held = self._tried(lambda: lock.acquire(blocking_timeout=_LONGEST_WAIT_S))
+        done = threading.Event()
+
+        def hold() -> None:
+            # Renewed while the work goes on, so that the lock of a machine that died is free a minute later.
+            while not done.wait(_LOCK_S / 3):
+                self._tried(lock.reacquire)
+
+        holding = threading.Thread(target=hold, daemon=True)
+        if held:
+            holding.start()
+        try:
+            yield
+        finally:
+            done.set()
+            if held:
+                holding.join()
+                self._tried(lock.release)
 
     def close(self) -> None:
         self._client.close()

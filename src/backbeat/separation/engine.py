@@ -27,15 +27,7 @@ from typing import Any
 
 from backbeat.errors import BackbeatError, ConfigError, ResourceError, TimeLimitError
 from backbeat.separation.cache import StemCache
-from backbeat.separation.files import (
-    UNPREPARED,
-    USUAL_FORMAT,
-    Preparation,
-    Separated,
-    StemFormat,
-    separate_file,
-    song_folders,
-)
+from backbeat.separation.files import USUAL, Separated, SeparationOptions, separate_file, song_folders
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.store import SeparatorSpec, find, installed, load_network, read_spec
 
@@ -174,11 +166,8 @@ class SeparationEngine:
         path: Path | str,
         model: str,
         output_dir: Path | str,
+        options: SeparationOptions = USUAL,
         *,
-        stems: Sequence[str] | None = None,
-        how: StemFormat = USUAL_FORMAT,
-        before: Preparation = UNPREPARED,
-        again: bool = False,
         timeout_s: float | None = None,
         progress: EngineProgress | None = None,
     ) -> Separated:
@@ -188,8 +177,8 @@ class SeparationEngine:
         ----------
         path, model, output_dir
             The audio, "spleeter:4stems" or a model folder, and where the stems go.
-        stems, how, before, again
-            As for `separate_file`.
+        options
+            What is wanted.
         timeout_s
             The longest that it may run, not counting the wait for its turn.
         progress
@@ -205,9 +194,7 @@ class SeparationEngine:
             If it took longer than `timeout_s`.
         """
         stop = threading.Event()
-        job = self._threads.submit(
-            self._work, Path(path), model, Path(output_dir), stems, how, before, again, timeout_s, progress, stop
-        )
+        job = self._threads.submit(self._work, Path(path), model, Path(output_dir), options, timeout_s, progress, stop)
         working = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(working)
@@ -227,43 +214,37 @@ class SeparationEngine:
         paths: Sequence[Path | str],
         model: str,
         output_dir: Path | str,
+        options: SeparationOptions = USUAL,
         *,
-        stems: Sequence[str] | None = None,
-        how: StemFormat = USUAL_FORMAT,
-        before: Preparation = UNPREPARED,
-        again: bool = False,
         timeout_s: float | None = None,
         progress: EngineProgress | None = None,
+        finished: Callable[[Outcome], None] | None = None,
     ) -> list[Outcome]:
-        """Separate several files, each into a folder of its own under `output_dir`; parameters as of `separate`.
+        """Separate several files, each into a folder of its own under `output_dir` (`song_folders`).
+
+        Parameters
+        ----------
+        paths, model, output_dir, options, timeout_s, progress
+            As for `separate`.
+        finished
+            Called with each outcome as it comes.
 
         Returns
         -------
         An outcome for each file, in their order; one that fails stops none of the others.
-
-        Raises
-        ------
-        ConfigError
-            If two files would go to the same folder.
         """
         songs = [Path(path) for path in paths]
 
         async def one(song: Path, name: str) -> Outcome:
             try:
-                done = await self.separate(
-                    song,
-                    model,
-                    Path(output_dir) / name,
-                    stems=stems,
-                    how=how,
-                    before=before,
-                    again=again,
-                    timeout_s=timeout_s,
-                    progress=progress,
-                )
+                place = Path(output_dir) / name
+                done = await self.separate(song, model, place, options, timeout_s=timeout_s, progress=progress)
+                outcome = Outcome(song, done)
             except BackbeatError as error:
-                return Outcome(song, error=error)
-            return Outcome(song, done)
+                outcome = Outcome(song, error=error)
+            if finished:
+                finished(outcome)
+            return outcome
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(*pair)) for pair in zip(songs, song_folders(songs), strict=True)]
@@ -281,10 +262,7 @@ class SeparationEngine:
         path: Path,
         model: str,
         folder: Path,
-        stems: Sequence[str] | None,
-        how: StemFormat,
-        before: Preparation,
-        again: bool,
+        options: SeparationOptions,
         timeout_s: float | None,
         progress: EngineProgress | None,
         stop: threading.Event,
@@ -311,10 +289,7 @@ class SeparationEngine:
                 folder,
                 network,
                 spec.label,
-                stems=stems,
-                how=how,
-                before=before,
-                again=again,
+                options,
                 segments_at_once=self.segments_at_once,
                 cache=self.cache,
                 progress=step,

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import shutil
+import socket
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +35,9 @@ from backbeat.separation.streaming import separate_blocks
 #: What a folder of stems says of itself.
 RECORD = "separation.json"
 _BLOCK_SAMPLES = 1 << 17
+# Scratch folders are named after who works in them, so that nobody else's are taken for left behind.
+_SCRATCH, _HOST = ".separating", re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+_STRAY_AFTER_S = 2 * 86400.0
 # Long audio is the point here: memory does not grow with it.
 _LIMITS = AudioLimits(max_bytes=8 << 30, max_seconds=24 * 3600.0)
 
@@ -109,11 +118,48 @@ class Preparation:
             raise ConfigError(f"silence at {self.silence_db:g} dB: choose -200 to -20")
 
 
-#: Audio as it is.
-UNPREPARED = Preparation()
+@dataclass(frozen=True)
+class SeparationOptions:
+    """What is wanted of a file.
 
-#: WAV with 16 bits, at the rate of the source.
-USUAL_FORMAT = StemFormat()
+    Parameters
+    ----------
+    stems
+        Names of those to write; all of the model when left out.
+    how, before
+        Their format, and what is done to the audio first.
+    again
+        Whether to do it again where it has been done.
+    """
+
+    stems: tuple[str, ...] | None = None
+    how: StemFormat = StemFormat()
+    before: Preparation = Preparation()
+    again: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SeparationOptions:
+        """Read what `to_dict` gave; ConfigError where it is something else."""
+        try:
+            stems = None if values["stems"] is None else tuple(map(str, values["stems"]))
+            return cls(stems, StemFormat(**values["how"]), Preparation(**values["before"]), bool(values["again"]))
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"these are no options of a separation: {error}") from None
+
+    def check(self, instruments: Sequence[str]) -> tuple[str, ...]:
+        """Return the stems to write, of a model that has `instruments`; ConfigError where one is not known."""
+        for name in self.stems or ():
+            if name not in instruments:
+                raise ConfigError(f"there is no stem {name!r}: there are {', '.join(instruments)}")
+        return self.stems or tuple(instruments)
+
+
+#: All stems of the audio as it is, as WAV with 16 bits at the rate of the source.
+USUAL = SeparationOptions()
 
 
 @dataclass(frozen=True)
@@ -143,11 +189,8 @@ def separate_file(
     folder: Path,
     network: SeparatorNetwork,
     model: str,
+    options: SeparationOptions = USUAL,
     *,
-    stems: Sequence[str] | None = None,
-    how: StemFormat = USUAL_FORMAT,
-    before: Preparation = UNPREPARED,
-    again: bool = False,
     segments_at_once: int = 1,
     cache: StemCache | None = None,
     progress: Callable[[float, float], None] | None = None,
@@ -164,12 +207,8 @@ def separate_file(
         The audio, and where the stems go.
     network, model
         The network, and the name by which the record calls it.
-    stems
-        Names of those to write; all when left out.
-    how, before
-        Their format, and what is done to the audio first.
-    again
-        Whether to do it again where it has been done.
+    options
+        What is wanted.
     segments_at_once
         See `separate_blocks`.
     cache
@@ -184,27 +223,29 @@ def separate_file(
     ConfigError
         If a stem is not known.
     """
-    chosen = tuple(stems) if stems else network.params.instruments
-    for name in chosen:
-        if name not in network.params.instruments:
-            raise ConfigError(f"there is no stem {name!r}: there are {', '.join(network.params.instruments)}")
+    chosen, how, before = options.check(network.params.instruments), options.how, options.before
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
     record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how), **asdict(before)}
     there = _stems_of(folder, record)
-    if not again and all(file.is_file() and name in there for name, file in targets.items()):
+    if not options.again and all(file.is_file() and name in there for name, file in targets.items()):
         return Separated(targets, skipped=True)
     # What the format cannot hold is said before anything is made.
     rate_hz = how.sample_rate_hz or probe(path).sample_rate_hz
     AudioWriter(targets[chosen[0]], 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_strays(folder)
     key = cache_key(record["source_sha256"], model, {**asdict(how), **asdict(before)})
     warnings: tuple[str, ...] = ()
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".separating-", dir=folder)))
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}@{_HOST}@{os.getpid()}.", dir=folder))
+        )
         made = {name: scratch / target.name for name, target in targets.items()}
         if cache is not None:
             stack.enter_context(cache.once(key))
-        cached = cache is not None and not again and all(cache.fetch(key, name, file) for name, file in made.items())
+        cached = (
+            cache is not None and not options.again and all(cache.fetch(key, name, file) for name, file in made.items())
+        )
         if not cached:
             warnings = _separate(path, made, network, how, before, segments_at_once, progress)
             for name, file in made.items():
@@ -246,7 +287,7 @@ def _separate(
                 )
                 for name, file in made.items()
             ]
-            weights = gain * stereo_weights(audio.info.channel_names)
+            weights = (gain * stereo_weights(audio.info.channel_names)).astype(np.float32)
             sides = _blocks(samples, weights)
             warnings = audio.warnings
             if before.noise_reduction is not None:
@@ -273,21 +314,32 @@ def _separate(
 
 
 def song_folders(songs: Sequence[Path]) -> list[str]:
-    """Name a folder for each song: without its suffix where that tells them apart.
-
-    Raises
-    ------
-    ConfigError
-        If two songs have the same name.
-    """
-    stems = [song.stem for song in songs]
-    names = [stem if stems.count(stem) == 1 else song.name for song, stem in zip(songs, stems, strict=True)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(
-            f"two songs are called {twice}: separate their folders one by one, each to a place of its own"
-        )
+    """Name a folder for each song: after the song, then with its suffix, then with the folders it lies in."""
+    names = [song.stem for song in songs]
+    for longer in (lambda song: song.name, lambda song: " - ".join(song.absolute().parts[1:])):
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        names = [longer(song) if name in twice else name for song, name in zip(songs, names, strict=True)]
     return names
+
+
+def remove_strays(folder: Path) -> None:
+    """Remove what a killed process left half-made in a folder of stems."""
+    for stray in folder.glob(f"{_SCRATCH}*"):
+        _, host, process = (*stray.name.split("@"), "", "")[:3]
+        with suppress(OSError):
+            old = time.time() - stray.stat().st_mtime > _STRAY_AFTER_S
+            if old or (host == _HOST and not _alive(process.partition(".")[0])):
+                shutil.rmtree(stray, ignore_errors=True)
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _hash(path: Path) -> str:

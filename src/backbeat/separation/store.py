@@ -20,7 +20,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -280,56 +280,68 @@ def pull(
     folder = (root or models_folder()) / "spleeter" / kind / f"{_RELEASE if official else 'own'}-{wanted[:8]}"
     if (folder / SPEC).is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if source is not None:
-        told, archive = str(source), source
-    else:
-        base = (mirror or os.environ.get("BACKBEAT_SPLEETER_URL") or ARCHIVES).rstrip("/")
-        told, archive = f"{base}/{kind}.tar.gz", folder.parent / f"{kind}.tar.gz"
-        fetch_resumably(
-            told,
-            archive,
-            timeout_s=timeout_s,
-            progress=progress,
-            failure=ModelError,
-            by_hand=f"download it by hand and run `backbeat models pull spleeter:{kind} --from {kind}.tar.gz`",
-        )
-    try:
-        with _checkpoint(archive) as (index, data):
-            found = sha256_file(data)
-            if found != wanted:
-                expected = "the official model's (name yours with --sha256)" if official else "the one asked for"
-                raise ModelError(
-                    f"{told}: is not the file expected: the SHA-256 of its data is {found}, not {expected}"
-                )
-            state = spleeter_state(read_checkpoint(index, data), OFFICIAL[kind].params)
-    finally:
-        if source is None:
-            archive.unlink(missing_ok=True)
-    provenance = {
-        "source": told,
-        "data_sha256": found,
-        "official": "yes" if official else "no",
-        "imported": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        (temporary / WEIGHTS).write_bytes(safetensors.torch.save(state))
-        spec = SeparatorSpec(
-            f"spleeter:{kind}",
-            folder.name,
-            OFFICIAL[kind].params,
-            sha256_file(temporary / WEIGHTS),
-            "MIT" if official else "",
-            provenance,
-        )
+    with _nothing_left(folder.parent):
+        if source is not None:
+            told, archive = str(source), source
+        else:
+            base = (mirror or os.environ.get("BACKBEAT_SPLEETER_URL") or ARCHIVES).rstrip("/")
+            told, archive = f"{base}/{kind}.tar.gz", folder.parent / f"{kind}.tar.gz"
+            fetch_resumably(
+                told,
+                archive,
+                timeout_s=timeout_s,
+                progress=progress,
+                failure=ModelError,
+                by_hand=f"download it by hand and run `backbeat models pull spleeter:{kind} --from {kind}.tar.gz`",
+            )
         try:
-            SeparatorNetwork(spec.network).load_state_dict(state)
-        except RuntimeError:
-            raise ModelError(f"{told}: its variables do not fit the network of spleeter:{kind}") from None
-        (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(_card(spec), encoding="utf-8")
+            with _checkpoint(archive) as (index, data):
+                found = sha256_file(data)
+                if found != wanted:
+                    expected = "the official model's (name yours with --sha256)" if official else "the one asked for"
+                    raise ModelError(
+                        f"{told}: is not the file expected: the SHA-256 of its data is {found}, not {expected}"
+                    )
+                state = spleeter_state(read_checkpoint(index, data), OFFICIAL[kind].params)
+        finally:
+            if source is None:
+                archive.unlink(missing_ok=True)
+        provenance = {
+            "source": told,
+            "data_sha256": found,
+            "official": "yes" if official else "no",
+            "imported": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            (temporary / WEIGHTS).write_bytes(safetensors.torch.save(state))
+            spec = SeparatorSpec(
+                f"spleeter:{kind}",
+                folder.name,
+                OFFICIAL[kind].params,
+                sha256_file(temporary / WEIGHTS),
+                "MIT" if official else "",
+                provenance,
+            )
+            try:
+                SeparatorNetwork(spec.network).load_state_dict(state)
+            except RuntimeError:
+                raise ModelError(f"{told}: its variables do not fit the network of spleeter:{kind}") from None
+            (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
+            (temporary / CARD).write_text(_card(spec), encoding="utf-8")
     return folder
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Make a folder; once the block is over, remove it and the one it lies in, if nothing is in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 @contextmanager
