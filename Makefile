@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint format lock weights spleeter-reference spleeter-golden \
+.PHONY: help setup demo bench test lint format lock weights voices spleeter-reference spleeter-golden \
   bench-separation clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
@@ -59,6 +59,24 @@ lock: setup ## lock the versions that pyproject.toml allows
 weights: setup ## ship the models that the pipeline has trained (experiment: full) in the package
 	python -m pipelines.ship $(if $(REAL),--real $(REAL))
 
+# Files of the kind of MIR-1K: accompaniment left, voice right, names that begin with the singer. Everything goes to
+# build/voices and nothing of it ships.
+VOICES_PATHS := $(foreach place,corpora labels stems models reports,paths.$(place)=build/voices/$(place)) \
+  paths.checkpoints=build/voices/checkpoints
+VOICES_CORPUS := corpus=stems corpus.name=voices $(VOICES_PATHS)
+VOICES_TASK := $(VOICES_PATHS) task=separation 'task.instruments=[vocals,accompaniment:*]' \
+  task.network.sample_rate_hz=16000 task.network.frame_length=1024 task.network.frame_step=256 task.network.bins=512 \
+  'task.network.filters=[16,32,64,128,128,128]' task.optimisation.window_s=2.0 task.augmentation.mix=0.8 \
+  task.augmentation.speed=1.15 +task.optimisation.epochs=160
+voices: setup ## train separation of voices, an hour, and score it on other singers: make voices SONGS=folder
+	@test -d "$(SONGS)" || { echo "make voices SONGS=folder: name a folder of karaoke recordings" >&2; exit 2; }
+	python -m pipelines.corpus $(VOICES_CORPUS) "corpus.source=$(SONGS)" 'corpus.channels=[accompaniment,vocals]' \
+	  'corpus.group_pattern="[^_]+"' corpus.shares.train=0.5 corpus.shares.valid=0.17 corpus.shares.test=0.33
+	python -m pipelines.validate $(VOICES_CORPUS)
+	python -m pipelines.stems $(VOICES_CORPUS) $(VOICES_TASK)
+	python -m pipelines.train $(VOICES_TASK)
+	python -m pipelines.evaluate $(VOICES_TASK)
+
 # Spleeter's own program, with TensorFlow, never comes into the environment above: it has one of its own (2 GB).
 SPLEETER := .spleeter
 SPLEETER_PYTHON ?= python3.11
@@ -80,4 +98,4 @@ bench-separation: setup $(SPLEETER)/.complete ## time separation beside Spleeter
 	python benchmarks/separation.py $(SONG)
 
 clean: ## remove what the pipeline made, but not the environment
-	rm -rf data/corpora data/labels data/features models/beat models/onset models/genre models/.checkpoints reports
+	rm -rf data/corpora data/labels data/features data/stems models/separation models/beat models/onset models/genre models/.checkpoints reports

@@ -51,9 +51,9 @@ def main(config: DictConfig) -> None:
     with tracked_run(read(Tracking, config.tracking), f"{task}-evaluation", tags, run_id=spec.run) as run:
         run.metrics({f"test_{name}": found.value for name, found in results.groups["all"].items()})
         run.files(reports / task, "evaluation")
-    print(
-        f"{spec.name}: test " + ", ".join(f"{name} {found}" for name, found in list(results.groups["all"].items())[:4])
-    )
+    whole = results.groups["all"]
+    shown = [name for name in whole if "sdr" in name] if task == "separation" else list(whole)[:4]
+    print(f"{spec.name}: test " + ", ".join(f"{name} {whole[name]}" for name in shown))
 
 
 if __name__ == "__main__":

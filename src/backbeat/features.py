@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -58,6 +57,9 @@ class LogMel(nn.Module):
     """
 
     def __init__(self, params: FeatureParams) -> None:
+        # Here, since a sixth of a second goes by until it is there, and what only reads parameters needs it not.
+        import torchaudio
+
         super().__init__()
         self.params = params
         self.mel = torchaudio.transforms.MelSpectrogram(

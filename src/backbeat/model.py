@@ -135,8 +135,10 @@ def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
         raise ModelError(f"{path}: {error}") from None
 
 
-def load_weights(folder: Path, network: nn.Module) -> None:
+def load_weights(folder: Path, network: nn.Module, *, assign: bool = False) -> None:
     """Load the weights of a model folder into `network`, which is set to evaluation mode.
+
+    With `assign` they take the place of the network's own, which may be without memory (device "meta").
 
     Raises
     ------
@@ -145,7 +147,7 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     """
     path = folder / WEIGHTS
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
+        network.load_state_dict(safetensors.torch.load_file(path), assign=assign)
     except FileNotFoundError:
         raise ModelError(f"{path}: is missing") from None
     except SafetensorError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Coroutine
@@ -11,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from unit.test_separation import GOLDEN, models  # noqa: F401 (a fixture)
 
 from backbeat.audio.encode import encode
 from backbeat.errors import AudioNotFoundError, ConfigError, ModelError, ResourceError, TimeLimitError
+from backbeat.model import save_model, weights_of
 from backbeat.separation.engine import SeparationEngine, describe
 from backbeat.separation.files import SeparationOptions, StemFormat
-from backbeat.separation.store import pull
+from backbeat.separation.network import SeparatorNetwork, SeparatorParams
+from backbeat.separation.store import SeparatorSpec, pull
 
 SECONDS = 6.0
 
@@ -173,20 +177,41 @@ def test_models_are_loaded_once_and_listed(songs: list[Path], tmp_path: Path, mo
     assert len(loads) == 1
 
 
-def test_calls_one_after_another_take_no_more_memory_and_mix_nothing_up(tmp_path: Path, songs: list[Path]) -> None:
-    shorts = write_songs(tmp_path / "short", 2, 0.3)
+def small_model(folder: Path) -> Path:
+    """A model folder with a network so small that a call takes milliseconds."""
+    torch.manual_seed(1)
+    params = SeparatorParams(
+        ("vocals", "accompaniment"), filters=(2,) * 6, frame_length=256, frame_step=64, bins=128, segment_frames=64
+    )
+    network = SeparatorNetwork(params)
+    digest = hashlib.sha256(weights_of(network)).hexdigest()
+    save_model(folder, network, SeparatorSpec("small", "1", params, digest), "")
+    return folder
+
+
+def test_a_thousand_calls_take_no_more_memory_and_mix_nothing_up(tmp_path: Path) -> None:
+    model = str(small_model(tmp_path / "model"))
+    songs = write_songs(tmp_path / "songs", 4, 0.2)
+    again = SeparationOptions(again=True)
 
     async def main(engine: SeparationEngine) -> None:
-        for number, song in enumerate(shorts):
-            await engine.separate(song, "spleeter:2stems", tmp_path / f"first{number}")
-        base = _resident_mib()
-        for turn in range(60):
-            number = turn % 2
-            await engine.separate(shorts[number], "spleeter:2stems", tmp_path / "again", SeparationOptions(again=True))
-            assert contents(tmp_path / "again") == contents(tmp_path / f"first{number}")
-        assert _resident_mib() < base + 60
+        for number, song in enumerate(songs):
+            await engine.separate(song, model, tmp_path / f"first{number}")
+        first = [contents(tmp_path / f"first{number}") for number in range(4)]
+        assert len({stems["vocals.wav"] for stems in first}) == 4
+        base = 0.0
+        for turn in range(500):
+            pair = (turn % 4, (turn + 1 + turn // 4 % 3) % 4)  # every song beside every other
+            await asyncio.gather(
+                *(engine.separate(songs[number], model, tmp_path / f"again{number}", again) for number in pair)
+            )
+            assert all(contents(tmp_path / f"again{number}") == first[number] for number in pair)
+            if turn == 50:
+                base = _resident_mib()
+        assert engine.stats().files == 1004
+        assert _resident_mib() < base + 30
 
-    run(main)
+    run(main, concurrency=2)
 
 
 def _resident_mib() -> float:

@@ -13,7 +13,7 @@ import typer
 from backbeat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from backbeat.separation.files import SeparationOptions
 
@@ -171,25 +171,26 @@ class _Board:
     """What the terminal shows: a bar for all songs and one for each at work, and a line for each that is done."""
 
     def __init__(self, count: int, *, shown: bool) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, transient=True, disable=not shown)
         self.count, self.done, self.failed = count, 0, 0
-        self._all = self.bar.add_task(f"0/{count}", total=count) if count > 1 else None
+        self.bar = _progress() if shown else None
+        self._all = self.bar.add_task(f"0/{count}", total=count) if self.bar and count > 1 else None
         self._songs: dict[Path, TaskID] = {}
 
     def __enter__(self) -> _Board:
-        self.bar.start()
+        if self.bar:
+            self.bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.bar.stop()
+        if self.bar:
+            self.bar.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             typer.echo(f"stopped: {self.done} of {self.count} are done; the same command goes on", err=True)
 
     def advance(self, song: Path, done_s: float, total_s: float) -> None:
         """Move the bar of a song; called from its thread."""
+        if self.bar is None:
+            return
         if song not in self._songs:
             self._songs[song] = self.bar.add_task(song.name, total=total_s)
         self.bar.update(self._songs[song], completed=done_s)
@@ -206,9 +207,9 @@ class _Board:
     ) -> None:
         """Say what came of a song."""
         self.done += 1
-        if song in self._songs:
+        if self.bar and song in self._songs:
             self.bar.remove_task(self._songs.pop(song))
-        if self._all is not None:
+        if self.bar and self._all is not None:
             self.bar.update(self._all, completed=self.done, description=f"{self.done}/{self.count}")
         if error:
             self.failed += 1
@@ -217,6 +218,13 @@ class _Board:
         for warning in warnings:
             typer.echo(f"{song}: warning: {warning}", err=True)
         typer.echo(f"{folder}: {'is there already' if skipped else ', '.join(stems)}")
+
+
+def _progress() -> Progress:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True)
 
 
 WORKER_EPILOG = """[bold]Examples[/bold]

@@ -189,8 +189,12 @@ class SeparatorNetwork(nn.Module):
         super().__init__()
         self.params = params
         self.nets = nn.ModuleDict({name: UNet(params) for name in params.instruments})
-        # With the channels innermost a processor needs a quarter less time; the numbers are the same.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.laid_out()
+
+    def laid_out(self) -> SeparatorNetwork:
+        """Return the network with its weights' channels innermost: a processor needs a quarter less time so."""
+        laid_out: SeparatorNetwork = self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return laid_out
 
     def spectrograms(self, magnitudes: Tensor) -> Tensor:
         """Map (batch, 2, frames, bins) to the magnitudes of each instrument, (instruments, batch, 2, frames, bins)."""

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import safetensors.torch
+import torch
 
 from backbeat.download import Progress, fetch_resumably
 from backbeat.errors import ConfigError, ModelError
@@ -209,12 +210,14 @@ def load_network(folder: Path) -> SeparatorNetwork:
     ModelError
         If it is missing, damaged, or does not fit its specification.
     """
-    network = SeparatorNetwork(read_spec(folder).network)
+    # Without memory, so that no weights are drawn at random only to be replaced.
+    with torch.device("meta"):
+        network = SeparatorNetwork(read_spec(folder).network)
     try:
-        load_weights(folder, network)
+        load_weights(folder, network, assign=True)
     except ModelError as error:
         raise ModelError(f"{folder}: cannot be read: {error}; remove the model and pull it again") from None
-    return network.requires_grad_(False)
+    return network.laid_out().requires_grad_(False)
 
 
 def validate(folder: Path) -> SeparatorSpec:
