@@ -330,12 +330,13 @@ def _fit(
         folder,
         "best",
         monitor="valid_loss",
-        save_last=True,
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
+    # By itself: `save_last` would keep no epoch that is not better than all before.
+    latest = ModelCheckpoint(folder, "last", enable_version_counter=False)
     history: list[dict[str, float]] = []
-    callbacks: list[Callback] = [best, _History(run, history)]
+    callbacks: list[Callback] = [best, latest, _History(run, history)]
     if task.optimisation.patience:
         callbacks.append(EarlyStopping("valid_loss", patience=task.optimisation.patience))
     if trainer.progress:

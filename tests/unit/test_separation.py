@@ -266,6 +266,33 @@ def test_a_download_that_broke_off_goes_on_where_it_was(
     assert not list(models.rglob("*.tar.gz*"))
 
 
+def test_a_process_killed_while_it_imports_leaves_no_model(tmp_path: Path, models: Path) -> None:
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "import backbeat.separation.store as store\n"
+            "store._card = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "network = store.SeparatorNetwork(store.SeparatorParams(('vocals', 'accompaniment'), filters=(1,) * 6))\n"
+            "state = {name: value.contiguous() for name, value in network.state_dict().items()}\n"
+            "store.spleeter_state = lambda *_: state\n"
+            "store.pull('spleeter:2stems', source=Path(sys.argv[1]), sha256=sys.argv[2])\n",
+            str(GOLDEN / "2stems"),
+            sha256_file(GOLDEN / "2stems" / DATA),
+        ],
+        check=False,
+    )
+    assert killed.returncode == -9
+    assert list(models.rglob("*.safetensors"))  # it had come as far as that
+    assert installed() == []
+    with pytest.raises(ModelError, match="is not installed"):
+        find("spleeter:2stems")
+    pull("spleeter:2stems", source=GOLDEN / "2stems")
+    assert len(installed()) == 1
+
+
 def test_a_download_that_was_whole_is_not_repeated(tmp_path: Path, models: Path) -> None:
     archive = archive_of("2stems", tmp_path / "www" / "2stems.tar.gz")
     part = models / "spleeter" / "2stems" / ".2stems.tar.gz.part"

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -207,6 +208,34 @@ def test_the_engine_separates_a_song_once(
     assert len(made) == 2
     assert len({(tmp_path / f"out{number}" / "vocals.wav").read_bytes() for number in range(5)}) == 1
     cache.close()
+
+
+def test_a_process_killed_while_it_keeps_a_stem_leaves_a_miss(tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "import diskcache\n"
+            "from backbeat.separation.cache import StemCache\n"
+            "def write(self, path, pieces, mode, encoding=None):\n"
+            "    Path(path).parent.mkdir(parents=True, exist_ok=True)\n"
+            "    Path(path).write_bytes(next(iter(pieces))[:100])\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "diskcache.Disk._write = write\n"
+            "StemCache(Path(sys.argv[1])).keep(sys.argv[2], 'vocals', Path(sys.argv[3]))\n",
+            str(tmp_path / "cache"),
+            KEY,
+            str(write_song(tmp_path / "song.wav", 0.5)),
+        ],
+        check=False,
+    )
+    assert killed.returncode == -9
+    cache = StemCache(tmp_path / "cache")
+    assert got(cache, tmp_path) is None
+    put(cache, tmp_path, b"sound" * 1000)
+    assert got(StemCache(tmp_path / "cache"), tmp_path) == b"sound" * 1000
 
 
 @pytest.fixture

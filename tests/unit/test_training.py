@@ -118,9 +118,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(places: Ca
     assert places("one").curves.read_text() == places("two").curves.read_text()
 
 
+@pytest.mark.parametrize("gets_worse", [False, True])
 def test_an_interrupted_training_goes_on_to_the_same_end(
-    places: Callable[[str], Places], monkeypatch: pytest.MonkeyPatch
+    places: Callable[[str], Places], monkeypatch: pytest.MonkeyPatch, gets_worse: bool
 ) -> None:
+    if gets_worse:  # epochs that are not the best are gone on from all the same
+        monkeypatch.setattr(
+            TaskModule, "validation_step", lambda self, *_: self.log("valid_loss", float(self.current_epoch))
+        )
     train(settings("beat", epochs=4), TRAINER, NO_TRACKING, places("whole"), {})
 
     def interrupt(self: TaskModule) -> None:

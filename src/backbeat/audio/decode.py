@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backbeat.audio.limits import AudioLimits
 from backbeat.audio.loudness import LoudnessMeter
-from backbeat.audio.mixing import CANCELLED_DB, mono_weights
+from backbeat.audio.mixing import CANCELLED_DB, StreamResampler, mono_weights
 from backbeat.audio.opening import open_file
 from backbeat.audio.probe import AudioInfo, Source, inspect
 from backbeat.audio.readers import read_blocks
@@ -215,7 +215,7 @@ class _Pass:
         self._energy = np.zeros(info.channels)
         self._mix_energy = 0.0
         self._to_rate = sample_rate_hz or self.rate
-        self._resampler: Any = None
+        self._resampler = StreamResampler(self.rate, self._to_rate)
         kept = 0
         # Loudness takes as long as reading does, and lets other threads run meanwhile.
         with ThreadPoolExecutor(1, "backbeat-loudness") as beside:
@@ -279,19 +279,8 @@ class _Pass:
             block = (self._weights @ block)[np.newaxis]
             self._mix_energy += float(np.einsum("cn,cn->", block, block, dtype=np.float64))
         if self._to_rate != self.rate:
-            block = self._resampled(block, last)
+            block = self._resampler.push(block, last=last)
         return self._kept.add(block)
-
-    def _resampled(self, block: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
-        """Push one block through the streaming resampler."""
-        import soxr
-
-        if self._resampler is None:
-            self._resampler = soxr.ResampleStream(
-                self.rate, self._to_rate, block.shape[0], dtype="float32", quality="HQ"
-            )
-        out = self._resampler.resample_chunk(np.ascontiguousarray(block.T), last=last)
-        return np.ascontiguousarray(out.T)
 
     def samples(self, source: Source) -> NDArray[np.float32]:
         """Return all samples, shape (channels, samples), without the padding that MP4 declares."""

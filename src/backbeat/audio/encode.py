@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from backbeat.audio.mixing import StreamResampler
 from backbeat.errors import ConfigError, UnsupportedAudioError
 from backbeat.files import atomic_path
 
@@ -351,11 +352,7 @@ class _AvWriter:
         self._rate = 48000 if codec == "opus" else sample_rate_hz
         self._format = "s16p" if codec == "alac" and bit_depth == 16 else spec.sample_format
         self._layout = layout
-        self._resampler: Any = None
-        if self._rate != sample_rate_hz:
-            import soxr
-
-            self._resampler = soxr.ResampleStream(sample_rate_hz, self._rate, channels, dtype="float32", quality="HQ")
+        self._resampler = None if self._rate == sample_rate_hz else StreamResampler(sample_rate_hz, self._rate)
         self._waiting = np.zeros((channels, 0), np.float32)
         self._given = 0
         self._media = av.open(stream, "w", format=container, options={"fflags": "+bitexact"})
@@ -374,7 +371,7 @@ class _AvWriter:
         try:
             if kind is None:
                 if self._resampler is not None:
-                    self._take(self._resampled(np.zeros((self._waiting.shape[0], 0), np.float32), last=True))
+                    self._take(self._resampler.end())
                 self._encode(self._waiting)
                 self._media.mux(self._track.encode(None))
         finally:
@@ -382,11 +379,7 @@ class _AvWriter:
 
     def write(self, samples: NDArray) -> None:
         """Append samples of shape (channels, n)."""
-        self._take(samples if self._resampler is None else self._resampled(samples, last=False))
-
-    def _resampled(self, samples: NDArray, *, last: bool) -> NDArray:
-        block = np.ascontiguousarray(samples.T, dtype=np.float32)
-        return np.asarray(self._resampler.resample_chunk(block, last=last)).T
+        self._take(samples if self._resampler is None else self._resampler.push(samples))
 
     def _take(self, samples: NDArray) -> None:
         joined = np.concatenate([self._waiting, samples], axis=1) if self._waiting.shape[1] else samples

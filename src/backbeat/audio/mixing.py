@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,6 +63,36 @@ def stereo_weights(channel_names: tuple[str, ...]) -> NDArray[np.float32]:
         return np.eye(2, len(channel_names), dtype=np.float32)
     weights: NDArray[np.float32] = (sides / max(1.0, sides.sum(axis=1).max())).astype(np.float32)
     return weights
+
+
+class StreamResampler:
+    """Resamples a stream of blocks, each (channels, samples), with soxr's high quality.
+
+    Parameters
+    ----------
+    from_hz, to_hz
+        Rates of what comes and what goes.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self.from_hz, self.to_hz = from_hz, to_hz
+        self._stream: Any = None
+        self._channels = 0
+
+    def push(self, block: NDArray[np.floating], *, last: bool = False) -> NDArray[np.float32]:
+        """Take a block and return what is ready, which may be nothing; with `last` all that is left."""
+        import soxr
+
+        if self._stream is None:
+            self._channels = block.shape[0]
+            self._stream = soxr.ResampleStream(self.from_hz, self.to_hz, self._channels, dtype="float32", quality="HQ")
+        out = self._stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=last)
+        return np.ascontiguousarray(np.asarray(out).T)
+
+    def end(self) -> NDArray[np.float32]:
+        """Return what is left once no more comes; nothing where nothing came."""
+        nothing = np.zeros((self._channels, 0), np.float32)
+        return nothing if self._stream is None else self.push(nothing, last=True)
 
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from backbeat.audio import decode, probe
 from backbeat.audio.encode import SUFFIX_CODECS, AudioWriter
 from backbeat.audio.limits import AudioLimits
-from backbeat.audio.mixing import stereo_weights
+from backbeat.audio.mixing import StreamResampler, stereo_weights
 from backbeat.audio.opening import open_file
 from backbeat.errors import ConfigError
 from backbeat.files import sha256_file, write_json
@@ -380,7 +380,7 @@ def _resampled(
     """Resample a stream of (channels, n), to `total` samples where a number is named."""
     given = 0
     channels = 0
-    for block in blocks if from_hz == to_hz else _streamed(blocks, from_hz, to_hz):
+    for block in blocks if from_hz == to_hz else _streamed(blocks, StreamResampler(from_hz, to_hz)):
         channels = block.shape[0]
         kept = block if total is None else block[:, : total - given]
         given += kept.shape[1]
@@ -390,14 +390,7 @@ def _resampled(
         yield np.zeros((channels, total - given), np.float32)
 
 
-def _streamed(blocks: Iterator[NDArray[np.float32]], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
-    import soxr
-
-    resampler: Any = None
-    channels = 0
+def _streamed(blocks: Iterator[NDArray[np.float32]], resampler: StreamResampler) -> Iterator[NDArray[np.float32]]:
     for block in blocks:
-        channels = block.shape[0]
-        resampler = resampler or soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality="HQ")
-        yield resampler.resample_chunk(np.ascontiguousarray(block.T)).T
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True).T
+        yield resampler.push(block)
+    yield resampler.end()
