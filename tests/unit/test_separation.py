@@ -274,10 +274,10 @@ def test_a_process_killed_while_it_imports_leaves_no_model(tmp_path: Path, model
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "import backbeat.separation.store as store\n"
-            "store._card = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
             "network = store.SeparatorNetwork(store.SeparatorParams(('vocals', 'accompaniment'), filters=(1,) * 6))\n"
             "state = {name: value.contiguous() for name, value in network.state_dict().items()}\n"
             "store.spleeter_state = lambda *_: state\n"
+            "store.SeparatorNetwork = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
             "store.pull('spleeter:2stems', source=Path(sys.argv[1]), sha256=sys.argv[2])\n",
             str(GOLDEN / "2stems"),
             sha256_file(GOLDEN / "2stems" / DATA),
