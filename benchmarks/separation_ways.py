@@ -59,7 +59,7 @@ def main() -> None:
         masks = masks.float().cpu()[:, :1]
         plain, first = (masks, took) if plain is None else (plain, first)
         wrong = float(((masks - plain) * segment.cpu()).norm() / (plain * segment.cpu()).norm())
-        told = f"{20 * math.log10(wrong):.0f}" if wrong > 0 else "none"
+        told = "NaN" if math.isnan(wrong) else f"{20 * math.log10(wrong):.0f}" if wrong else "none"
         print(f"{name:34}{1000 * took:14.1f}{took / seconds:10.5f}{first / took:16.2f}{told:>12}", flush=True)
 
 
