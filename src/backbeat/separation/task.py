@@ -130,7 +130,7 @@ class SeparationTask(TaskModule):
         spectra = spectra.transpose(0, 1)
         mixture = spectra.sum(dim=0)
         magnitudes = mixture.abs()
-        # Real and imaginary parts by themselves: the gradient of a complex absolute value takes far longer.
+        # By parts, so that something can be added under the root: its gradient is infinite where nothing is wrong.
         error = self.network(magnitudes)[..., None] * torch.view_as_real(mixture) - torch.view_as_real(spectra)
         distance = error.square().sum(dim=-1).add(1e-12).sqrt().flatten(1).mean(dim=1)
         relative = distance / magnitudes.mean().clamp(min=1e-6)
