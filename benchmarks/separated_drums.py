@@ -53,8 +53,8 @@ def main() -> None:
                 for kind, path in files.items():
                     heard = log_mel(decode(path, sample_rate_hz=rate_hz, mono=True).mono, front_end)
                     found = score_track(track.onsets, *detector.detect(heard))
-                    numbers = scores if kind == "stem" else [float("nan")] * 4
-                    cells = "".join(f"{x:{width}.1f}" for x, width in zip(numbers, (7, 8, 7, 7), strict=True))
+                    cells = "".join(f"{x:{width}.1f}" for x, width in zip(scores, (7, 8, 7, 7), strict=True))
+                    cells = cells if kind == "stem" else " " * len(cells)
                     print(f"{name + ', ' + kind:34}{cells}     " + "".join(f"{found[x + '_f']:8.3f}" for x in SHOWN))
     except BackbeatError as error:
         raise SystemExit(f"error: {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -584,6 +585,10 @@ def test_the_commands(tmp_path: Path, models: Path) -> None:
     again = run.invoke(app, command)
     assert again.exit_code == 0
     assert again.output.count("is there already") == 2
+    within = ["separate", str(tmp_path / "album"), "-m", "spleeter:5stems", "-o", str(tmp_path / "album" / "out")]
+    for _ in range(2):  # what the first made is not separated by the second
+        assert run.invoke(app, within).output.count("\n") == 2
+    shutil.rmtree(tmp_path / "album" / "out")
     write_song(tmp_path / "more" / "one.wav", 0.4)
     alike = run.invoke(app, ["separate", str(tmp_path / "album"), str(tmp_path / "more"), *command[2:]])
     assert alike.exit_code == 0

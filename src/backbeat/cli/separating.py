@@ -102,11 +102,15 @@ def separate(
     names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
     options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence), force)
+    if queue is not None and (cache is not None or workers != 1):
+        raise ConfigError("with --queue, --cache and --workers are the workers' own: give them to `backbeat worker`")
     if queue is None:
         options.check(read_spec(Path(model) if Path(model).is_dir() else find(model)).network.instruments)
     else:
         parse_name(model)
-    songs = find_audio(paths)
+    # Stems made earlier, in a folder within the one that is searched, are no songs.
+    made = out.resolve()
+    songs = [song for song in find_audio(paths) if song in paths or not song.resolve().is_relative_to(made)]
     if not songs:
         raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
     folders = [out / name for name in song_folders(songs)]
