@@ -83,7 +83,7 @@ def register(app: Any, engine: SeparationEngine, root: Path) -> Any:
             return {"error": str(error)}
         return {"stems": list(done.stems), "warnings": list(done.warnings), "skipped": done.skipped}
 
-    return app.task(name=TASK)(work)
+    return app.task(name=TASK, shared=False)(work)  # of this application alone
 
 
 def check_reachable(app: Any) -> None:
