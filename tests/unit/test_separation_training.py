@@ -1,10 +1,12 @@
 """Training separation: corpora of stems, what training reads, the loss, scores, and a network that learns."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -16,6 +18,9 @@ from backbeat.corpus.splits import Shares
 from backbeat.corpus.stems import import_stems
 from backbeat.dataset import read_labels, read_lines, write_labels
 from backbeat.errors import AudioError, ConfigError, CorpusError, ModelError
+from backbeat.evaluation.report import write_report
+from backbeat.evaluation.results import corpus_facts, write_results
+from backbeat.evaluation.scoring import EvaluationSettings
 from backbeat.learning import Optimisation
 from backbeat.model import load_spec
 from backbeat.separation.score import score_stems
@@ -238,7 +243,7 @@ def test_scores_say_what_was_gained() -> None:
     assert score_stems(["a", "b"], references, nothing) == {}
 
 
-def test_a_network_learns_to_tell_low_from_high(places: Places) -> None:
+def test_a_network_learns_to_tell_low_from_high(places: Places, tmp_path: Path) -> None:
     longer = replace(PLAIN.optimisation, epochs=60, learning_rate=2e-2)
     spec = train(replace(PLAIN, optimisation=longer), TRAINER, Tracking("", "t"), places, {})
     assert spec.metrics["sdr_gain"] > 6
@@ -251,6 +256,19 @@ def test_a_network_learns_to_tell_low_from_high(places: Places) -> None:
     with places.curves.open() as stream:
         assert len(list(csv.DictReader(stream))) == 60
     assert load_network(places.output).params.segment_frames == 64
+    facts = corpus_facts("separation", read_labels(places.labels, "separation"), StemStore(places.stems))
+    assert facts["songs"]["hours"]["test"] == round(2 * len(tracks) / 3600, 4)
+    folder = tmp_path / "reports/separation"
+    settings = EvaluationSettings(confidence=0.95, resamples=100, seed=1, pictures=1)
+    curves = pd.read_csv(places.curves)
+    metrics = tmp_path / "reports/metrics.json"
+    results = write_results(folder, metrics, separator, [], table, settings, facts, curves)
+    assert {picture.kind for picture in results.pictures} == {"styles", "curves"}
+    assert json.loads(metrics.read_text())["low_sdr"] == pytest.approx(table["low_sdr"].mean(), abs=1e-4)
+    write_report(tmp_path / "index.html", [folder], "a test")
+    page = (tmp_path / "index.html").read_text()
+    assert "It tells apart: low, high." in page
+    assert "low: SDR gained, dB" in page
     with pytest.raises(ModelError, match="separation"):
         load_spec(places.output, "beat")
 

@@ -152,7 +152,9 @@ def _trained(results: Results, counts: Mapping[str, int]) -> str:
     )
     if results.task == "beat":
         return told
-    return f"{told} It tells apart: {', '.join(style_name(str(name)) for name in results.model['classes'])}."
+    model = results.model
+    classes = model["network"]["instruments"] if results.task == "separation" else model["classes"]
+    return f"{told} It tells apart: {', '.join(style_name(str(name)) for name in classes)}."
 
 
 def _score(name: str, found: Interval | None) -> dict[str, Any]:
