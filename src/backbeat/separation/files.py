@@ -319,7 +319,8 @@ def song_folders(songs: Sequence[Path]) -> list[str]:
     for longer in (lambda song: song.name, lambda song: " - ".join(song.absolute().parts[1:])):
         twice = {name for name, count in Counter(names).items() if count > 1}
         names = [longer(song) if name in twice else name for song, name in zip(songs, names, strict=True)]
-    return names
+    # A file called "...wav" has the stem "..", which as a folder would be the one above.
+    return [name if name.strip(".") else f"song {name.replace('.', '_')}" for name in names]
 
 
 def remove_strays(folder: Path) -> None:
