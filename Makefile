@@ -67,8 +67,7 @@ VOICES_CORPUS := corpus=stems corpus.name=voices $(VOICES_PATHS)
 VOICES_TASK := $(VOICES_PATHS) task=separation 'task.instruments=[vocals,accompaniment:*]' \
   task.network.sample_rate_hz=16000 task.network.frame_length=1024 task.network.frame_step=256 task.network.bins=512 \
   'task.network.filters=[16,32,64,128,128,128]' task.optimisation.window_s=2.0 task.optimisation.batch_size=16 \
-  task.augmentation.mix=0.8 \
-  task.augmentation.speed=1.15 +task.optimisation.epochs=160
+  task.augmentation.mix=0.8 task.augmentation.speed=1.15 +task.optimisation.epochs=160
 voices: setup ## train separation of voices, an hour, and score it on other singers: make voices SONGS=folder
 	@test -d "$(SONGS)" || { echo "make voices SONGS=folder: name a folder of karaoke recordings" >&2; exit 2; }
 	python -m pipelines.corpus $(VOICES_CORPUS) "corpus.source=$(SONGS)" 'corpus.channels=[accompaniment,vocals]' \

@@ -22,7 +22,7 @@ from backbeat.onset.detector import OnsetDetector
 from backbeat.onset.score import score_track
 from backbeat.separation.files import SeparationOptions, StemFormat, separate_file
 from backbeat.separation.score import score_stems
-from backbeat.separation.store import find, load_network, read_spec
+from backbeat.separation.store import load_network, locate, read_spec
 
 SHOWN = ("kick", "snare", "hihat", "drums", "onset")
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--onsets", type=Path, default=shipped_models()["onset"], help="the onset model")
     given = parser.parse_args()
     try:
-        folder = Path(given.model) if Path(given.model).is_dir() else find(given.model)
+        folder = locate(given.model)
         network, label = load_network(folder), read_spec(folder).label
         detector = OnsetDetector.from_folder(given.onsets)
         front_end = LogMel(detector.spec.features)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from backbeat.errors import BackbeatError
 from backbeat.separation.network import SeparatorNetwork
-from backbeat.separation.store import find, load_network
+from backbeat.separation.store import load_network, locate
 
 TURNS = 7
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
     try:
-        folder = Path(given.model) if Path(given.model).is_dir() else find(given.model)
+        folder = locate(given.model)
         network = load_network(folder).to(given.device)
     except BackbeatError as error:
         raise SystemExit(f"error: {error}") from None

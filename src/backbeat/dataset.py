@@ -240,6 +240,15 @@ def training_windows(lengths: Sequence[int], window: int, rng: np.random.Generat
     return [windows[position] for position in order]
 
 
+def whole_windows(lengths: Sequence[int], window: int) -> list[Window]:
+    """Cut every track from its beginning to windows that lie in it whole, at least one: the same every time."""
+    return [
+        Window(track, start, window)
+        for track, length in enumerate(lengths)
+        for start in range(0, max(1, length - window + 1), window)
+    ]
+
+
 def batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:
     """Split windows into lists of `size`; the last may be shorter."""
     for start in range(0, len(windows), size):

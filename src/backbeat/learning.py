@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from backbeat.augment import Augmentation, augment, stretch_frames
-from backbeat.dataset import FeatureStore, LabelledTrack, Window, batches, training_windows
+from backbeat.dataset import FeatureStore, LabelledTrack, Window, batches, training_windows, whole_windows
 from backbeat.model import ModelSpec
 
 Batch = dict[str, Tensor]
@@ -251,10 +251,6 @@ class WindowData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Give the validation batches: every track from its beginning, in whole windows."""
-        windows = [
-            Window(track, start, self.window_frames)
-            for track, length in enumerate(self._lengths(self.valid_tracks))
-            for start in range(0, max(1, length - self.window_frames + 1), self.window_frames)
-        ]
+        windows = whole_windows(self._lengths(self.valid_tracks), self.window_frames)
         dataset = _WindowBatches(self, self.valid_tracks, windows, Augmentation(), (self.seed,))
         return DataLoader(dataset, batch_size=None)

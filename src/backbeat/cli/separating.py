@@ -97,7 +97,7 @@ def separate(
     """
     from backbeat.audio import find_audio
     from backbeat.separation.files import Preparation, SeparationOptions, StemFormat, song_folders
-    from backbeat.separation.store import find, parse_name, read_spec
+    from backbeat.separation.store import locate, parse_name, read_spec
 
     names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
@@ -105,7 +105,7 @@ def separate(
     if queue is not None and (cache is not None or workers != 1):
         raise ConfigError("with --queue, --cache and --workers are the workers' own: give them to `backbeat worker`")
     if queue is None:
-        options.check(read_spec(Path(model) if Path(model).is_dir() else find(model)).network.instruments)
+        options.check(read_spec(locate(model)).network.instruments)
     else:
         parse_name(model)
     # Stems made earlier, in a folder within the one that is searched, are no songs.
@@ -113,9 +113,9 @@ def separate(
     songs = [song for song in find_audio(paths) if song in paths or not song.resolve().is_relative_to(made)]
     if not songs:
         raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
-    folders = [out / name for name in song_folders(songs)]
     with _Board(len(songs), shown=progress and sys.stderr.isatty()) as board:
         if queue is not None:
+            folders = [out / name for name in song_folders(songs)]
             _by_queue(queue, list(zip(songs, folders, strict=True)), model, options, wait, board)
         else:
             asyncio.run(_here(songs, model, out, options, device, cache, workers, board))

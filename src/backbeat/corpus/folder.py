@@ -16,7 +16,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,10 +133,7 @@ def _scan(
     errors: list[AnnotationError] | None = None,
 ) -> list[AnnotatedTrack]:
     """Scan a folder; wrong annotations are raised, or gathered in `errors` where that is given."""
-    try:
-        pattern = re.compile(group_pattern) if group_pattern else None
-    except re.error as error:
-        raise ConfigError(f"{group_pattern!r} is not a pattern for groups: {error}") from None
+    group_of = grouping(group_pattern)
     if not source.is_dir():
         raise CorpusError(f"{source}: is not a folder")
     files = sorted(_files(source, exclude))
@@ -158,9 +155,7 @@ def _scan(
     for path, track_id in zip(audio, ids, strict=True):
         # One piece in two formats has one stem: its files belong together.
         group = path.relative_to(source).with_suffix("").as_posix() if stems[path.with_suffix("")] > 1 else ""
-        match = pattern.match(path.name) if pattern else None
-        if match:
-            group = match.group(1 if match.re.groups else 0) or group
+        group = group_of(path) or group
         genre = _genre_of(path, source) if genre_folders else ""
         try:
             tracks.append(_annotated(path, track_id, group, genre))
@@ -170,6 +165,20 @@ def _scan(
             errors.append(error)
             tracks.append(AnnotatedTrack(track_id, path, genre=genre, source=group))
     return tracks
+
+
+def grouping(group_pattern: str) -> Callable[[Path], str]:
+    """Return what gives a path's group by its name, "" where there is none; ConfigError when it is no pattern."""
+    try:
+        pattern = re.compile(group_pattern)
+    except re.error as error:
+        raise ConfigError(f"{group_pattern!r} is not a pattern for groups: {error}") from None
+
+    def group_of(path: Path) -> str:
+        match = pattern.match(path.name)
+        return (match.group(1 if pattern.groups else 0) or "") if match else ""
+
+    return group_of
 
 
 def _files(source: Path, exclude: Path | None) -> Iterator[Path]:

@@ -13,8 +13,7 @@ was mastered is no sum.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from rich.progress import track as shown
 
 from backbeat.audio import AUDIO_SUFFIXES, decode
 from backbeat.corpus.contract import MIXTURES, Corpus, Track, read_corpus, write_annotations
-from backbeat.corpus.folder import slug, track_ids
+from backbeat.corpus.folder import grouping, slug, track_ids
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.errors import ConfigError, CorpusError
 from backbeat.files import atomic_path, sha256_file
@@ -83,13 +82,10 @@ def import_stems(
         raise ConfigError(f"{root}: the corpus cannot be made in the folder that it is made from")
     if channels and (len(set(channels)) < 2 or len(set(channels)) != len(channels)):
         raise ConfigError("channels must name two stems or more, each once")
-    try:
-        pattern = re.compile(group_pattern) if group_pattern else None
-    except re.error as error:
-        raise ConfigError(f"{group_pattern!r} is not a pattern for groups: {error}") from None
+    group_of = grouping(group_pattern)
     if not source.is_dir():
         raise CorpusError(f"{source}: is not a folder")
-    songs = list(_songs(source, pattern, by_channel=bool(channels)))
+    songs = list(_songs(source, group_of, by_channel=bool(channels)))
     if not songs:
         wanted = "audio files" if channels else "folders with a file a stem (vocals.wav, drums.wav...)"
         raise CorpusError(f"{source}: holds no {wanted}")
@@ -115,7 +111,7 @@ def import_stems(
     return read_corpus(root)
 
 
-def _songs(source: Path, pattern: re.Pattern[str] | None, *, by_channel: bool) -> Iterator[_Song]:
+def _songs(source: Path, group_of: Callable[[Path], str], *, by_channel: bool) -> Iterator[_Song]:
     found: dict[Path, dict[str, Path]] = {}
     for here, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -128,10 +124,8 @@ def _songs(source: Path, pattern: re.Pattern[str] | None, *, by_channel: bool) -
                 found[Path(here)] = stems
     ids = track_ids([path.relative_to(source) for path in found])
     for (path, stems), song_id in zip(found.items(), ids, strict=True):
-        match = pattern.match(path.name) if pattern else None
-        group = (match.group(1 if match.re.groups else 0) if match else "") or song_id
         split = _SPLIT_FOLDERS.get(path.relative_to(source).parts[0].lower(), "")
-        yield _Song(path, song_id, group, split, stems)
+        yield _Song(path, song_id, group_of(path) or song_id, split, stems)
 
 
 def _by_channel(path: Path, channels: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], int]:

@@ -29,7 +29,7 @@ from backbeat.errors import BackbeatError, ConfigError, ResourceError, TimeLimit
 from backbeat.separation.cache import StemCache
 from backbeat.separation.files import USUAL, Separated, SeparationOptions, separate_file, song_folders
 from backbeat.separation.network import SeparatorNetwork
-from backbeat.separation.store import SeparatorSpec, find, installed, load_network, read_spec
+from backbeat.separation.store import SeparatorSpec, installed, load_network, locate, read_spec
 
 #: Called with the file, the seconds of it that are done and the seconds in all.
 EngineProgress = Callable[[Path, float, float], None]
@@ -251,7 +251,7 @@ class SeparationEngine:
         return [task.result() for task in tasks]
 
     def _network(self, model: str) -> tuple[SeparatorSpec, SeparatorNetwork]:
-        folder = (Path(model) if Path(model).is_dir() else find(model, self._root)).resolve()
+        folder = locate(model, self._root).resolve()
         with self._loading:
             if folder not in self._networks:
                 self._networks[folder] = read_spec(folder), load_network(folder).to(self.device)

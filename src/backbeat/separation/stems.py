@@ -122,9 +122,12 @@ class Instruments:
 
     def gather(self, stems: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Sum stems, each (channels, samples), to (instruments, channels, samples); what is not there is silent."""
+        return np.stack([self.one(stems, row) for row in range(len(self.members))])
+
+    def one(self, stems: Mapping[str, NDArray[np.float32]], row: int) -> NDArray[np.float32]:
+        """Sum the stems of one instrument, by its place among them; (channels, samples)."""
         shape = next(iter(stems.values())).shape
-        parts = self._parts(stems)
-        return np.stack([sum((stems[one] for one in part), start=np.zeros(shape, np.float32)) for part in parts])
+        return sum((stems[name] for name in self._parts(stems)[row]), start=np.zeros(shape, np.float32))
 
     def check(self, stems: Iterable[str]) -> None:
         """Refuse instruments that are never heard; ConfigError names the stems that there are."""

@@ -189,6 +189,11 @@ def find(name: str, root: Path | None = None) -> Path:
     raise ModelError(f"{name} is not installed: get it with `backbeat models pull spleeter:{kind}`")
 
 
+def locate(model: str, root: Path | None = None) -> Path:
+    """Return the folder that `model` is, or that of the imported model of that name; ModelError as of `find`."""
+    return Path(model) if Path(model).is_dir() else find(model, root)
+
+
 def read_spec(folder: Path) -> SeparatorSpec:
     """Read the specification in a model folder; ModelError when there is none or it cannot be read."""
     path = folder / SPEC

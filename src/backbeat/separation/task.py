@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from backbeat.dataset import LabelledTrack, Window, batches, training_windows
+from backbeat.dataset import LabelledTrack, Window, batches, training_windows, whole_windows
 from backbeat.errors import ConfigError
 from backbeat.learning import Batch, Optimisation, TaskModule
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
@@ -195,7 +195,7 @@ class _SegmentBatches(Dataset):
         speed = math.exp(rng.uniform(-1, 1) * math.log(how.speed)) if how.speed > 1 else 1.0
         wanted = math.ceil(length * speed)
         start = max(0, min(start, store.length(track.corpus, track.id) - wanted))
-        samples = task.instruments.gather(store.get(track.corpus, track.id, start, start + wanted))[row]
+        samples = task.instruments.one(store.get(track.corpus, track.id, start, start + wanted), row)
         if speed != 1.0:
             samples = soxr.resample(np.ascontiguousarray(samples.T), speed, 1.0, quality="QQ").T
         whole = np.zeros((2, length), np.float32)
@@ -251,10 +251,5 @@ class SegmentData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Give the validation batches: every track from its beginning, in whole windows."""
-        length = self.task.window_samples
-        windows = [
-            Window(track, start, length)
-            for track, samples in enumerate(self._lengths(self.valid_tracks))
-            for start in range(0, max(1, samples - length + 1), length)
-        ]
+        windows = whole_windows(self._lengths(self.valid_tracks), self.task.window_samples)
         return DataLoader(_SegmentBatches(self, self.valid_tracks, windows, Remix(), [self.seed]), batch_size=None)
