@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbeat.errors import ConfigError
 from backbeat.features import LOG_GAIN
 
 
@@ -36,6 +37,11 @@ class Augmentation:
         Share of windows that get a floor of noise with a random tone.
     masks
         Number of bands of frequencies masked (Park et al., "SpecAugment", Interspeech 2019), each up to a tenth.
+
+    Raises
+    ------
+    ConfigError
+        If a number makes no sense.
     """
 
     stretch: float = 1.0
@@ -45,6 +51,12 @@ class Augmentation:
     lowpass: float = 0.0
     noise: float = 0.0
     masks: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.lowpass <= 1 and 0 <= self.noise <= 1):
+            raise ConfigError("lowpass and noise are shares, 0 to 1")
+        if not min(self.stretch, self.gain_db, self.tone_db, self.shift_bands, self.masks) >= 0:
+            raise ConfigError("how much training windows are varied must not be negative")
 
     def draw_stretch(self, rng: np.random.Generator) -> float:
         """Draw a factor by which time is stretched: above 1 is slower."""

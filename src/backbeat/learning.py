@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from backbeat.augment import Augmentation, augment, stretch_frames
 from backbeat.dataset import FeatureStore, LabelledTrack, Window, batches, training_windows, whole_windows
+from backbeat.errors import ConfigError
 from backbeat.model import ModelSpec
 
 Batch = dict[str, Tensor]
@@ -40,6 +41,11 @@ class Optimisation:
         Largest norm of the gradient.
     patience
         Epochs without a better validation loss after which training stops; 0 never stops early.
+
+    Raises
+    ------
+    ConfigError
+        If a number makes no sense.
     """
 
     epochs: int
@@ -49,6 +55,14 @@ class Optimisation:
     weight_decay: float
     clip: float
     patience: int
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1:
+            raise ConfigError("epochs and batch_size must be 1 or more")
+        if not min(self.window_s, self.learning_rate, self.clip) > 0:
+            raise ConfigError("window_s, learning_rate and clip must be above 0")
+        if not min(self.weight_decay, self.patience) >= 0:
+            raise ConfigError("weight_decay and patience must not be negative")
 
 
 class TaskModule(pl.LightningModule):

@@ -71,6 +71,11 @@ class TrainerSettings:
         Processor threads; results are the same only for the same number.
     progress
         Whether to show progress bars.
+
+    Raises
+    ------
+    ConfigError
+        If there are no threads.
     """
 
     seed: int
@@ -79,6 +84,10 @@ class TrainerSettings:
     precision: str
     threads: int
     progress: bool
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ConfigError("threads must be 1 or more")
 
 
 @dataclass(frozen=True)

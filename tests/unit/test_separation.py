@@ -29,14 +29,23 @@ from golden.signals import RATE_HZ, signals
 from typer.testing import CliRunner
 
 from backbeat.audio import decode, probe
-from backbeat.audio.encode import encode
+from backbeat.audio.encode import encode, stereo_bitrates
 from backbeat.audio.mixing import stereo_weights
 from backbeat.cli import app
 from backbeat.errors import AudioNotFoundError, ConfigError, DamagedAudioError, ModelError, UnsupportedAudioError
 from backbeat.files import sha256_file
 from backbeat.separation import store
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
-from backbeat.separation.files import RECORD, Preparation, SeparationOptions, StemFormat, separate_file
+from backbeat.separation.files import (
+    RECORD,
+    USUAL,
+    Preparation,
+    SeparationOptions,
+    StemFormat,
+    is_stem,
+    separate_file,
+    song_folders,
+)
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
 from backbeat.separation.noise import NO_NOISE
 from backbeat.separation.store import OFFICIAL, find, installed, load_network, pull, remove, validate
@@ -471,9 +480,34 @@ def test_lossy_stems_and_a_choice_of_them(tmp_path: Path, network: SeparatorNetw
             separate_file(song, tmp_path / "x", network, "small", SeparationOptions(how=how))
         assert ".separating" not in str(caught.value)
     assert not (tmp_path / "x").exists()
-    for bad in ({"bitrate": 1000}, {"sample_rate_hz": 3}, {"suffix": "exe"}, {"bit_depth": 7}):
+    with pytest.raises(UnsupportedAudioError, match=r"song\.wav: its stems cannot be written: MP3 .* \(--rate\)"):
+        separate_file(
+            song, tmp_path / "x", network, "small", SeparationOptions(how=StemFormat("mp3", sample_rate_hz=9000))
+        )
+    for bad in (
+        {"suffix": "exe"},
+        {"bit_depth": 7},
+        {"sample_rate_hz": 3},
+        {"suffix": "opus", "sample_rate_hz": 44100},
+        {"bitrate": 128_000},  # of WAV
+        {"suffix": "mp3", "bitrate": 1000},
+        {"suffix": "mp3", "bitrate": 1_000_000},
+        {"suffix": "opus", "bitrate": 512_000},
+        {"suffix": "wma", "bitrate": 8000},
+    ):
         with pytest.raises(ConfigError):
             StemFormat(**bad)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "m4a", "opus", "webm", "wma"])
+def test_stems_can_have_every_bit_rate_that_is_offered(tmp_path: Path, suffix: str) -> None:
+    noise = (0.1 * np.random.default_rng(0).standard_normal((2, 2 * RATE_HZ))).astype(np.float32)
+    sizes = []
+    for bitrate in stereo_bitrates(f".{suffix}") or ():
+        path = tmp_path / f"{bitrate}.{suffix}"
+        encode(path, noise, RATE_HZ, bitrate=bitrate)
+        sizes.append(path.stat().st_size)
+    assert sizes[1] > 3 * sizes[0]
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwork) -> None:
@@ -485,9 +519,66 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwor
     assert not separate_file(song, out, network, "a", SeparationOptions(again=True)).skipped
     assert not separate_file(song, out, network, "another").skipped
     write_song(song, 0.6)
-    assert not separate_file(song, out, network, "another").skipped
+    assert not separate_file(song, out, network, "another").skipped  # the song changed
+    song.rename(tmp_path / "moved.wav")
+    assert separate_file(tmp_path / "moved.wav", out, network, "another").skipped
+    # In another form beside the first: both are known afterwards.
+    flac = SeparationOptions(how=StemFormat("flac"))
+    assert not separate_file(tmp_path / "moved.wav", out, network, "another", flac).skipped
+    assert separate_file(tmp_path / "moved.wav", out, network, "another").skipped
+    assert separate_file(tmp_path / "moved.wav", out, network, "another", flac).skipped
+    assert all(is_stem(path) for path in out.iterdir() if path.name != RECORD)
+
+
+def test_what_was_not_made_here_or_of_another_song_stays(tmp_path: Path, network: SeparatorNetwork) -> None:
+    song, other, out = write_song(tmp_path / "song.wav", 0.5), write_song(tmp_path / "other.wav", 0.6), tmp_path / "out"
+    separate_file(song, out, network, "a")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for options in (USUAL, SeparationOptions(how=StemFormat("flac"))):
+        with pytest.raises(ConfigError, match=r"out: has the stems of another song, .*song\.wav: choose"):
+            separate_file(other, out, network, "a", options)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     (out / RECORD).write_text("words")
-    assert not separate_file(song, out, network, "another").skipped
+    with pytest.raises(ConfigError, match=r"vocals\.wav: is there already and was not made here"):
+        separate_file(song, out, network, "a")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {**before, RECORD: b"words"}
+    assert len(separate_file(other, out, network, "a", SeparationOptions(again=True)).stems) == 2
+    assert soundfile.info(out / "vocals.wav").frames == soundfile.info(other).frames
+
+    mine = write_song(tmp_path / "mine/vocals.wav", 0.5)
+    content = mine.read_bytes()
+    for again in (False, True):
+        with pytest.raises(ConfigError):
+            separate_file(mine, mine.parent, network, "a", SeparationOptions(again=again))
+    assert mine.read_bytes() == content
+    assert [path.name for path in mine.parent.iterdir()] == ["vocals.wav"]
+
+
+@pytest.mark.parametrize(
+    ("songs", "folders"),
+    [
+        (["a/one.wav", "a/two.wav"], ["one", "two"]),
+        (["a/one.wav", "a/one.mp3"], ["one.wav", "one.mp3"]),
+        (["a/one.wav", "b/one.wav", "c.wav"], ["a - one", "b - one", "c"]),
+        (["x/a/one.wav", "y/a/one.wav", "z/b/one.wav"], ["x - a - one", "y - a - one", "b - one"]),
+        (["a/one.wav", "b/one.wav", "b/one.mp3"], ["a - one", "b - one", "one.mp3"]),
+        (["a/one.wav", "b/../a/one.wav"], ["one", "one"]),
+        (["a/...wav", "a/....wav", "a/..hidden.wav"], ["song __", "song ___", "..hidden"]),
+    ],
+)
+def test_each_song_has_a_folder_within(songs: list[str], folders: list[str]) -> None:
+    found = song_folders([Path(song) for song in songs])
+    assert found == folders
+    assert (
+        len({name.casefold() for name in song_folders([Path("a/one.wav"), Path("A/ONE.wav"), Path("a/One.wav")])}) == 3
+    )
+    assert all(Path("out", name).resolve().parent == Path("out").resolve() for name in found)
+
+
+def test_songs_whose_names_are_hard_to_tell_apart_have_folders_of_their_own() -> None:
+    for songs in (["a/one.wav", "A/ONE.wav", "a/One.wav"], ["a/one.wav", "b/one.wav", "a - one.wav"]):
+        found = song_folders([Path(song) for song in songs])
+        assert len({name.casefold() for name in found}) == 3
 
 
 def test_stems_of_two_models_are_never_taken_for_one_set(
@@ -592,15 +683,48 @@ def test_the_commands(tmp_path: Path, models: Path) -> None:
     write_song(tmp_path / "more" / "one.wav", 0.4)
     alike = run.invoke(app, ["separate", str(tmp_path / "album"), str(tmp_path / "more"), *command[2:]])
     assert alike.exit_code == 0
-    folders = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {name.removeprefix(" - ".join(tmp_path.parts[1:])) for name in folders} == {
-        "one",
-        "two",
-        " - album - one.wav",
-        " - more - one.wav",
-    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one", "two", "album - one", "more - one"}
     assert "is removed" in run.invoke(app, ["models", "remove", "spleeter:5stems"]).output
     assert isinstance(run.invoke(app, ["models", "remove", "spleeter:5stems"]).exception, ModelError)
+
+
+def test_commands_that_would_lose_something_lose_nothing(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CliRunner()
+    model = str(pull("spleeter:2stems", source=GOLDEN / "2stems"))
+    monkeypatch.chdir(tmp_path)
+    one = write_song(tmp_path / "a/one.wav", 0.4)
+    write_song(tmp_path / "b/one.wav", 0.5)
+    assert run.invoke(app, ["separate", "a/one.wav", "a/one.wav", "-o", "out"]).output.count("\n") == 1
+    second = run.invoke(app, ["separate", "b/one.wav", "-o", "out"])
+    assert second.exit_code == 1
+    assert "out/one: has the stems of another song" in second.output
+    assert soundfile.info(tmp_path / "out/one/vocals.wav").frames == soundfile.info(one).frames
+    # Stems made earlier are no songs, wherever they lie; what is beside them is.
+    (tmp_path / "a").rename(tmp_path / "out/a")
+    here = run.invoke(app, ["separate", "out", "-o", "."])
+    assert here.exit_code == 0, here.output
+    assert here.output == "one: vocals, accompaniment\n"
+    nothing = run.invoke(app, ["separate", "out/one", "-o", "new"])
+    assert "no audio in it that is not a stem already" in str(nothing.exception)
+    # Names that are not text, or that lead elsewhere.
+    for name in (b"a\xff.wav", b"...wav"):
+        write_song(tmp_path / "odd" / os.fsdecode(name), 0.4)
+    program = [sys.executable, "-c", "from backbeat.cli import main; main()"]
+    odd = subprocess.run(
+        [*program, "separate", "odd", "odd/...wav", "-o", "deep/er", "-m", model],
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "1"},
+        check=False,
+    )
+    assert odd.returncode == 0, odd.stderr
+    assert sorted(odd.stdout.splitlines()) == [
+        b"deep/er/a\\udcff: vocals, accompaniment",
+        b"deep/er/song __: vocals, accompaniment",
+    ]
+    made = (tmp_path / "deep/er").iterdir()
+    assert sorted(os.fsencode(path.name) for path in made) == [b"a\xff", b"song __"]
 
 
 def test_the_allocator_is_told_to_keep_memory() -> None:

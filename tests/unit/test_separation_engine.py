@@ -18,6 +18,7 @@ from unit.test_separation import GOLDEN, models  # noqa: F401 (a fixture)
 from backbeat.audio.encode import encode
 from backbeat.errors import AudioNotFoundError, ConfigError, ModelError, ResourceError, TimeLimitError
 from backbeat.model import save_model, weights_of
+from backbeat.separation.cache import StemCache
 from backbeat.separation.engine import SeparationEngine, describe
 from backbeat.separation.files import SeparationOptions, StemFormat
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
@@ -111,7 +112,7 @@ def test_a_cancelled_call_stops_soon_and_leaves_nothing(tmp_path: Path, songs: l
         await engine.separate(songs[1], "spleeter:2stems", tmp_path / "c")
 
     run(main)
-    assert contents(tmp_path / "a") == {}
+    assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
     assert len(contents(tmp_path / "c")) == 3
 
@@ -149,11 +150,31 @@ def test_errors_are_of_one_tree(tmp_path: Path, songs: list[Path], monkeypatch: 
         patched.setattr("backbeat.separation.files.AudioWriter.write", lambda *_: _raise(MemoryError()))
         with pytest.raises(ResourceError, match="does not fit into memory"):
             run(one)
-    assert contents(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
     for bad in ({"concurrency": 0}, {"segments_at_once": 0}, {"device": "tpu"}):
         with pytest.raises(ConfigError):
             SeparationEngine(**bad)
     assert len(run(lambda engine: one(engine, options=SeparationOptions(how=StemFormat("flac")))).stems) == 2
+
+
+def test_a_fault_ends_no_batch(tmp_path: Path, songs: list[Path]) -> None:
+    def shown(path: Path, _: float, __: float) -> None:
+        if path == songs[1]:
+            raise KeyError("a fault of whoever shows progress")
+
+    made = run(lambda engine: engine.batch_separate(songs, "spleeter:2stems", tmp_path / "out", progress=shown))
+    assert [type(outcome.error) for outcome in made] == [type(None), KeyError, type(None), type(None)]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"song0", "song2", "song3"}
+    (tmp_path / "file").write_text("words")
+    with pytest.raises(ResourceError, match="file/cache: the cache cannot be written: Not a directory"):
+        run(
+            lambda engine: engine.separate(songs[0], "spleeter:2stems", tmp_path / "other"),
+            cache=StemCache(tmp_path / "file/cache"),
+        )
+    for timeout_s in (0, -1, float("nan")):
+        with pytest.raises(ConfigError, match="leaves no time"):
+            run(lambda engine: engine.separate(songs[0], "spleeter:2stems", tmp_path / "x", timeout_s=timeout_s))  # noqa: B023
+    assert not (tmp_path / "other").exists()
 
 
 def _raise(error: BaseException) -> None:

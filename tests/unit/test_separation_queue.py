@@ -54,15 +54,29 @@ def test_a_worker_does_what_a_message_says_inside_its_folder_only(tmp_path: Path
     assert "no separation model" in task(str(songs[0]), str(tmp_path), str(out), options)["error"]
     assert "no options" in task(str(songs[0]), "spleeter:2stems", str(out), {"stems": None})["error"]
     (tmp_path / "music/words.wav").write_text("words")
-    assert "is not audio" in task(str(tmp_path / "music/words.wav"), "spleeter:2stems", str(out), options)["error"]
+    assert (
+        "is not audio"
+        in task(str(tmp_path / "music/words.wav"), "spleeter:2stems", str(out / "words"), options)["error"]
+    )
 
 
 def test_addresses_that_are_no_queue_are_refused(tmp_path: Path, songs: list[Path]) -> None:
-    for url in ("amqp://queue", "http://queue", "queue"):
+    for url in ("amqp://queue", "http://queue", "queue", "redis://", "redis://queue:port", "redis://queue:7801/abc"):
         with pytest.raises(ConfigError, match="is no address of a queue"):
             celery_app(url)
     with pytest.raises(ConfigError, match="cannot be reached"):
         enqueue(celery_app(NOWHERE), [(songs[0], tmp_path / "out")], "spleeter:2stems", USUAL)
+    for url in ("redis://queue", "rediss://:word@10.0.0.1:7801/3", "redis://[::1]:6379/0?ssl_cert_reqs=none"):
+        assert celery_app(url).conf.broker_url == url
+
+
+def test_what_a_queue_has_no_use_for_is_refused(tmp_path: Path, songs: list[Path]) -> None:
+    def said(*options: str) -> str:
+        return str(CliRunner().invoke(cli, ["separate", str(songs[0]), "--queue", NOWHERE, *options]).exception)
+
+    assert "--cache and --device are for `backbeat worker`" in said("--device", "cpu")
+    assert "a queue takes models by their names" in said("-m", str(tmp_path))
+    assert "there is no stem 'flute'" in said("--stems", "flute")
 
 
 @pytest.fixture

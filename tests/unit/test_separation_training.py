@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from backbeat.augment import Augmentation
 from backbeat.corpus.contract import read_corpus
 from backbeat.corpus.splits import Shares
 from backbeat.corpus.stems import import_stems
@@ -128,6 +130,7 @@ def test_channels_are_stems_and_singers_are_not_divided(tmp_path: Path) -> None:
 
 def test_folders_named_for_splits_are_the_splits(tmp_path: Path) -> None:
     write_songs(tmp_path / "songs/train", 3)
+    write_songs(tmp_path / "songs/validation", 1)
     write_songs(tmp_path / "songs/test", 1)
     corpus = import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
     assert sorted((track.split, track.id) for track in corpus.tracks) == [
@@ -135,14 +138,29 @@ def test_folders_named_for_splits_are_the_splits(tmp_path: Path) -> None:
         ("train", "song_1"),
         ("train", "song_2"),
         ("train", "train-song_0"),
+        ("valid", "validation-song_0"),
     ]
+
+
+def test_where_folders_are_train_and_test_alone_valid_comes_out_of_train(tmp_path: Path) -> None:
+    write_songs(tmp_path / "songs/train", 8, 0.1)
+    write_songs(tmp_path / "songs/test", 2, 0.1)
+    corpus = import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
+    assert Counter(track.split for track in corpus.tracks) == {"train": 7, "valid": 1, "test": 2}
+    assert {track.id for track in corpus.tracks if track.split == "test"} == {"test-song_0", "test-song_1"}
+    whole = import_stems(tmp_path / "songs", tmp_path / "all", shares=Shares(1.0, 0.0, 0.0), progress=False)
+    assert Counter(track.split for track in whole.tracks) == {"train": 8, "test": 2}
 
 
 def test_folders_without_stems_are_refused(tmp_path: Path) -> None:
     (tmp_path / "songs/one").mkdir(parents=True)
     soundfile.write(tmp_path / "songs/one/vocals.wav", np.ones(100), RATE)
-    with pytest.raises(CorpusError, match="holds no folders with a file a stem"):
+    with pytest.raises(CorpusError, match=r"vocals\.wav: is the only stem in its folder"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
+    (tmp_path / "flat").mkdir()
+    soundfile.write(tmp_path / "flat/song.wav", np.ones((100, 2)), RATE)
+    with pytest.raises(CorpusError, match=r"holds no folders with a file a stem .* name them \(channels\)"):
+        import_stems(tmp_path / "flat", tmp_path / "corpus", progress=False)
     soundfile.write(tmp_path / "songs/one/drums.wav", 0.1 * np.ones(100), 2 * RATE)
     with pytest.raises(CorpusError, match="different rates: 8000, 16000 Hz"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
@@ -153,6 +171,11 @@ def test_folders_without_stems_are_refused(tmp_path: Path) -> None:
         import_stems(tmp_path, tmp_path, progress=False)
     with pytest.raises(ConfigError, match="not a pattern"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", group_pattern="(", progress=False)
+    with pytest.raises(ConfigError, match="is found at the beginning of no name"):
+        import_stems(tmp_path / "songs", tmp_path / "corpus", group_pattern="singer", progress=False)
+    soundfile.write(tmp_path / "songs/one/vocals.flac", np.ones(100), RATE)
+    with pytest.raises(CorpusError, match=r"one: has two files for one stem: drums\.wav, vocals\.flac, vocals\.wav"):
+        import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -281,9 +304,22 @@ def test_the_same_seed_gives_the_same_weights(places: Places) -> None:
 
 
 def test_settings_that_do_not_fit_are_refused(places: Places) -> None:
-    with pytest.raises(ConfigError, match=r"no track has a stem for 'vocals'; there are high, low"):
+    with pytest.raises(ConfigError, match=r"no track has a stem 'vocals'; there are high, low"):
         train(replace(PLAIN, instruments=("vocals", "rest:*")), TRAINER, Tracking("", "t"), places, {})
     with pytest.raises(ConfigError, match="stems are at 8000 Hz and the network at 16000 Hz"):
         train(replace(PLAIN, network={**NETWORK, "sample_rate_hz": 16000}), TRAINER, Tracking("", "t"), places, {})
     with pytest.raises(ConfigError, match="do not fit it"):
         train(replace(PLAIN, network={**NETWORK, "depth": 3}), TRAINER, Tracking("", "t"), places, {})
+    with pytest.raises(ConfigError, match="no track has a stem 'hihg'; there are high, low"):
+        train(replace(PLAIN, instruments=("low", "band:high+hihg")), TRAINER, Tracking("", "t"), places, {})
+    for bad in ({"epochs": 0}, {"batch_size": 0}, {"window_s": -1.0}, {"learning_rate": 0.0}, {"patience": -1}):
+        with pytest.raises(ConfigError):
+            replace(PLAIN.optimisation, **bad)
+    for how in ({"mix": 3.0}, {"swap": -0.1}, {"gain_db": -1.0}, {"speed": 0.5}):
+        with pytest.raises(ConfigError):
+            Remix(**how)
+    for how in ({"noise": 2.0}, {"gain_db": -1.0}):
+        with pytest.raises(ConfigError):
+            Augmentation(**how)
+    with pytest.raises(ConfigError, match="threads"):
+        replace(TRAINER, threads=0)

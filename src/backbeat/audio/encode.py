@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -53,14 +54,15 @@ class _Lossy:
     sample_format: str
     bps_per_channel: int
     label: str
+    stereo_bps: tuple[int, int]  # what it can do at 44.1 kHz
 
 
 _LOSSY = {
-    "mp3": _Lossy("libmp3lame", _MP3_RATES, 2, "fltp", 96000, "MP3"),
-    "aac": _Lossy("aac", _AAC_RATES, 8, "fltp", 96000, "AAC"),
-    "opus": _Lossy("libopus", (48000,), 8, "flt", 64000, "Opus"),
-    "wmav2": _Lossy("wmav2", None, 2, "fltp", 96000, "WMA"),
-    "alac": _Lossy("alac", tuple(range(1, 384001)), 6, "s32p", 0, "ALAC"),
+    "mp3": _Lossy("libmp3lame", _MP3_RATES, 2, "fltp", 96000, "MP3", (32000, 320_000)),
+    "aac": _Lossy("aac", _AAC_RATES, 8, "fltp", 96000, "AAC", (24000, 384_000)),
+    "opus": _Lossy("libopus", (48000,), 8, "flt", 64000, "Opus", (6000, 510_000)),
+    "wmav2": _Lossy("wmav2", None, 2, "fltp", 96000, "WMA", (24000, 640_000)),
+    "alac": _Lossy("alac", tuple(range(1, 384001)), 6, "s32p", 0, "ALAC", (0, 0)),
 }
 
 
@@ -210,6 +212,14 @@ def check_numbers(sample_rate_hz: int, bitrate: int | None) -> None:
         raise ConfigError(f"a bit rate of {bitrate} makes no sense: it is in bits a second")
 
 
+def stereo_bitrates(suffix: str) -> tuple[int, int] | None:
+    """Return the least and most bits a second of two channels in a format, ".mp3" say; None where it has no choice."""
+    codec = SUFFIX_CODECS[suffix]
+    if codec == "vorbis":
+        return 2 * _VORBIS_BPS[0], 2 * _VORBIS_BPS[-1]
+    return _LOSSY[codec].stereo_bps if codec in _LOSSY else None
+
+
 def _check_pair(path: Path, suffix: str, codec: str) -> None:
     """Refuse a codec that the container does not hold."""
     others = {".m4a": {"alac"}, ".mp4": {"alac"}, ".ogg": {"opus"}, ".oga": {"opus"}}
@@ -247,10 +257,8 @@ def lossy_layout(path: Path | str, codec: str, channels: int, sample_rate_hz: in
     rates = spec.rates_hz
     if codec != "opus" and (sample_rate_hz not in rates if rates else not 8000 <= sample_rate_hz <= 48000):
         text = f"{min(rates)} to {max(rates)}" if rates else "8000 to 48000"
-        cause = (
-            f"cannot be written: {spec.label} holds the usual rates of {text} Hz, not {sample_rate_hz} Hz: resample it"
-        )
-        raise UnsupportedAudioError(path, cause)
+        cause = f"cannot be written: {spec.label} holds the usual rates of {text} Hz, not {sample_rate_hz} Hz"
+        raise UnsupportedAudioError(path, f"{cause}: choose one of these")
     return _LAYOUTS[channels]
 
 
@@ -311,6 +319,8 @@ class _SndfileWriter:
         if subtype == "VORBIS":
             self._order = _VORBIS_ORDER.get(channels, slice(None))
             level = 1.0 - _vorbis_quality(bitrate or 80000 * channels, channels, sample_rate_hz)
+        if isinstance(target, Path) and os.name == "posix":
+            target = os.fsencode(target)  # type: ignore[assignment] # a name that is no text has no other form here
         self._file = soundfile.SoundFile(
             target, "w", sample_rate_hz, channels, subtype, format=kind, compression_level=level
         )
@@ -362,7 +372,11 @@ class _AvWriter:
         self._track.codec_context.thread_count = 1
         if codec != "alac":
             self._track.bit_rate = bitrate or _default_bitrate(spec, self._rate, channels)
-        self._track.codec_context.open(strict=False)
+        try:
+            self._track.codec_context.open(strict=False)
+        except av.error.FFmpegError:
+            how = f"{self._rate} Hz with {self._track.bit_rate / 1000:g} kilobits a second"
+            raise ConfigError(f"{spec.label} is not written at {how}") from None
 
     def __enter__(self) -> _AvWriter:
         return self

@@ -6,6 +6,7 @@ Only what every command needs is imported here; torch, matplotlib and the like c
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -75,6 +76,9 @@ def main() -> None:
     What the user can mend is one line on stderr and exit code 1 (2 where the arguments themselves are wrong); Ctrl-C
     ends quietly with 130; a reader that has gone away, as in `backbeat ... | head`, is no error.
     """
+    # A file may have a name that is no text; it is shown with escapes, which JSON reads as well.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             app(prog_name="backbeat")

@@ -18,6 +18,7 @@ models_app = typer.Typer(
     no_args_is_help=True, help="The models that come with Backbeat, that you trained, or that separate."
 )
 
+_NAME_OR_FOLDER = Annotated[str, typer.Argument(metavar="MODEL", help="spleeter:4stems, say, or a model folder.")]
 _NAME = Annotated[str, typer.Argument(metavar="MODEL", help="spleeter:2stems, spleeter:4stems or spleeter:5stems.")]
 
 
@@ -119,12 +120,11 @@ def pull_model(
 
 
 @models_app.command("validate", epilog="Example: [bold]backbeat models validate spleeter:4stems[/bold]")
-def validate_model(name: _NAME) -> None:
+def validate_model(name: _NAME_OR_FOLDER) -> None:
     """Check that the weights of a model are those that were imported, and that they load."""
-    from backbeat.separation.store import find, validate
+    from backbeat.separation.store import locate, validate
 
-    folder = find(name)
-    spec = validate(folder)
+    spec = validate(locate(name))
     typer.echo(f"{spec.name} {spec.version}: whole, as imported")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backbeat.errors import ConfigError
+from backbeat.errors import BackbeatError, ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -31,7 +31,12 @@ def separate(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
     model: Annotated[
         str,
-        typer.Option("-m", "--model", metavar="MODEL", help="spleeter:2stems, 4stems, 5stems or a model folder."),
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="spleeter:2stems, spleeter:4stems, spleeter:5stems or a model folder.",
+        ),
     ] = "spleeter:2stems",
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where a folder a song goes.")] = Path(
         "separated"
@@ -40,7 +45,7 @@ def separate(
         str | None, typer.Option(metavar="A,B", help="The stems to write; all when left out.", show_default=False)
     ] = None,
     suffix: Annotated[str, typer.Option("--format", metavar="NAME", help="wav, flac, mp3, ogg, m4a, opus...")] = "wav",
-    bits: Annotated[int, typer.Option(help="16, 24 or 32, where the format has depths.")] = 16,
+    bits: Annotated[int, typer.Option(help="16, 24 or 32, where the format has depths; flac has no 32.")] = 16,
     bitrate: Annotated[
         int | None, typer.Option(metavar="KBIT", help="Kilobits a second of lossy formats.", show_default=False)
     ] = None,
@@ -77,7 +82,7 @@ def separate(
             metavar="DIR", help="Keep stems here, and look here first; none when left out.", show_default=False
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(metavar="N", help="Songs at once; two leave no core idle.")] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Songs at once; two leave no core idle.")] = 1,
     queue: Annotated[
         str | None,
         typer.Option(
@@ -93,32 +98,34 @@ def separate(
     """Separate songs into stems: a file for each of voice, drums, bass...
 
     Stems are as long as the song, to the sample. A file that cannot be heard is named, and the others are done. What
-    was broken off goes on where it was when the same command is given again.
+    was broken off goes on where it was when the same command is given again. Files that were there are never replaced
+    without --force, and stems made earlier are not taken for songs.
     """
     from backbeat.audio import find_audio
-    from backbeat.separation.files import Preparation, SeparationOptions, StemFormat, song_folders
-    from backbeat.separation.store import locate, parse_name, read_spec
+    from backbeat.separation.files import Preparation, SeparationOptions, StemFormat, is_stem, song_folders
+    from backbeat.separation.store import OFFICIAL, locate, parse_name, read_spec
 
     names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
     options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence), force)
-    if queue is not None and (cache is not None or workers != 1):
-        raise ConfigError("with --queue, --cache and --workers are the workers' own: give them to `backbeat worker`")
     if queue is None:
         options.check(read_spec(locate(model)).network.instruments)
     else:
-        parse_name(model)
-    # Stems made earlier, in a folder within the one that is searched, are no songs.
-    made = out.resolve()
-    songs = [song for song in find_audio(paths) if song in paths or not song.resolve().is_relative_to(made)]
+        if cache is not None or workers != 1 or device != "auto":
+            raise ConfigError("with --queue, --cache and --device are for `backbeat worker`; start as many as you like")
+        if Path(model).is_dir():
+            raise ConfigError(f"{model}: a queue takes models by their names, spleeter:4stems say, which workers pull")
+        options.check(OFFICIAL[parse_name(model)[0]].params.instruments)
+    songs = {song.absolute(): song for song in find_audio(paths) if song in paths or not is_stem(song)}
     if not songs:
-        raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it")
-    with _Board(len(songs), shown=progress and sys.stderr.isatty()) as board:
+        raise ConfigError(f"{', '.join(str(path) for path in paths)}: no audio in it that is not a stem already")
+    chosen = list(songs.values())
+    with _Board(len(songs), shown=progress and sys.stderr.isatty(), queued=queue is not None) as board:
         if queue is not None:
-            folders = [out / name for name in song_folders(songs)]
-            _by_queue(queue, list(zip(songs, folders, strict=True)), model, options, wait, board)
+            folders = [out / name for name in song_folders(chosen)]
+            _by_queue(queue, list(zip(chosen, folders, strict=True)), model, options, wait, board)
         else:
-            asyncio.run(_here(songs, model, out, options, device, cache, workers, board))
+            asyncio.run(_here(chosen, model, out, options, device, cache, workers, board))
     if board.failed:
         raise typer.Exit(1)
 
@@ -140,7 +147,10 @@ async def _here(
     def finished(outcome: Outcome) -> None:
         done = outcome.separated
         if done is None:
-            board.tell(outcome.path, None, error=str(outcome.error))
+            told = (
+                str(outcome.error) if isinstance(outcome.error, BackbeatError) else f"{outcome.path}: {outcome.error!r}"
+            )
+            board.tell(outcome.path, None, error=told)
         else:
             folder = next(iter(done.stems.values())).parent
             board.tell(outcome.path, folder, list(done.stems), done.warnings, skipped=done.skipped)
@@ -157,13 +167,15 @@ async def _here(
 def _by_queue(
     url: str, songs: list[tuple[Path, Path]], model: str, options: SeparationOptions, wait: bool, board: _Board
 ) -> None:
-    from backbeat.separation.queue import celery_app, enqueue, gather
+    from backbeat.separation.queue import answers, celery_app, enqueue, gather
 
     app = celery_app(url)
     jobs = enqueue(app, songs, model, options)
     if not wait:
         typer.echo(f"{len(jobs)} in the queue at {app.connection().as_uri()}")
         return
+    if not answers(app):
+        typer.echo("No worker answers: they are all at work, or `backbeat worker` is to be started. Waiting.", err=True)
     for song, folder, said in gather(app, jobs):
         if "error" in said:
             board.tell(song, None, error=said["error"])
@@ -174,8 +186,8 @@ def _by_queue(
 class _Board:
     """What the terminal shows: a bar for all songs and one for each at work, and a line for each that is done."""
 
-    def __init__(self, count: int, *, shown: bool) -> None:
-        self.count, self.done, self.failed = count, 0, 0
+    def __init__(self, count: int, *, shown: bool, queued: bool) -> None:
+        self.count, self.done, self.failed, self.queued = count, 0, 0, queued
         self.bar = _progress() if shown else None
         self._all = self.bar.add_task(f"0/{count}", total=count) if self.bar and count > 1 else None
         self._songs: dict[Path, TaskID] = {}
@@ -189,7 +201,8 @@ class _Board:
         if self.bar:
             self.bar.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            typer.echo(f"stopped: {self.done} of {self.count} are done; the same command goes on", err=True)
+            rest = "the others stay in the queue" if self.queued else "the same command goes on"
+            typer.echo(f"stopped: {self.done} of {self.count} are done; {rest}", err=True)
 
     def advance(self, song: Path, done_s: float, total_s: float) -> None:
         """Move the bar of a song; called from its thread."""
@@ -252,7 +265,7 @@ def worker(
     ] = None,
     name: Annotated[str, typer.Option(help="What the queue calls this worker; of this machine, once.")] = "worker",
 ) -> None:
-    """Separate songs from a queue until stopped; needs pip install 'backbeat[queue]'.
+    r"""Separate songs from a queue until stopped; needs pip install 'backbeat\[queue]'.
 
     Every worker must see songs and stems under the same paths, and have the models pulled. Ctrl-C lets the song at hand
     be finished.

@@ -16,7 +16,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def scan_folder(source: Path, *, group_pattern: str = "", genre_folders: bool = 
     AnnotationError
         If an annotation cannot be read or cannot be true, naming file and line.
     ConfigError
-        If the pattern is not a regular expression.
+        If the pattern is not a regular expression, or matches nothing.
     """
     return _scan(source, group_pattern, genre_folders, exclude=None)
 
@@ -133,7 +133,6 @@ def _scan(
     errors: list[AnnotationError] | None = None,
 ) -> list[AnnotatedTrack]:
     """Scan a folder; wrong annotations are raised, or gathered in `errors` where that is given."""
-    group_of = grouping(group_pattern)
     if not source.is_dir():
         raise CorpusError(f"{source}: is not a folder")
     files = sorted(_files(source, exclude))
@@ -152,10 +151,10 @@ def _scan(
 
     tracks: list[AnnotatedTrack] = []
     ids = track_ids([path.relative_to(source) for path in audio])
-    for path, track_id in zip(audio, ids, strict=True):
+    for path, track_id, named in zip(audio, ids, groups_of(audio, group_pattern), strict=True):
         # One piece in two formats has one stem: its files belong together.
         group = path.relative_to(source).with_suffix("").as_posix() if stems[path.with_suffix("")] > 1 else ""
-        group = group_of(path) or group
+        group = named or group
         genre = _genre_of(path, source) if genre_folders else ""
         try:
             tracks.append(_annotated(path, track_id, group, genre))
@@ -167,18 +166,16 @@ def _scan(
     return tracks
 
 
-def grouping(group_pattern: str) -> Callable[[Path], str]:
-    """Return what gives a path's group by its name, "" where there is none; ConfigError when it is no pattern."""
+def groups_of(paths: Iterable[Path], group_pattern: str) -> list[str]:
+    """Return each path's group by its name, "" without one; ConfigError when it is no pattern, or matches none."""
     try:
         pattern = re.compile(group_pattern)
     except re.error as error:
         raise ConfigError(f"{group_pattern!r} is not a pattern for groups: {error}") from None
-
-    def group_of(path: Path) -> str:
-        match = pattern.match(path.name)
-        return (match.group(1 if pattern.groups else 0) or "") if match else ""
-
-    return group_of
+    matches = [pattern.match(path.name) for path in paths]
+    if matches and not any(matches):
+        raise ConfigError(f"the pattern for groups, {group_pattern!r}, is found at the beginning of no name")
+    return [(match.group(1 if pattern.groups else 0) or "") if match else "" for match in matches]
 
 
 def _files(source: Path, exclude: Path | None) -> Iterator[Path]:

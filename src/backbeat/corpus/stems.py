@@ -13,7 +13,7 @@ was mastered is no sum.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from rich.progress import track as shown
 
 from backbeat.audio import AUDIO_SUFFIXES, decode
 from backbeat.corpus.contract import MIXTURES, Corpus, Track, read_corpus, write_annotations
-from backbeat.corpus.folder import grouping, slug, track_ids
+from backbeat.corpus.folder import groups_of, slug, track_ids
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.errors import ConfigError, CorpusError
 from backbeat.files import atomic_path, sha256_file
@@ -60,7 +60,8 @@ def import_stems(
     channels
         The stem of each channel, where files hold stems as channels; none where folders hold a file a stem.
     shares, seed
-        How songs are divided, where no folders named train, valid and test divide them.
+        How songs are divided, where no folders named train, valid and test divide them. With train and test alone,
+        as MUSDB18-HQ has them, songs for valid are taken out of train.
     group_pattern
         A regular expression matched at the start of the song's name; what it matches (its first group, if it has one)
         is never divided between splits: ``[^_]+`` takes what is before the first "_", a singer say.
@@ -72,27 +73,23 @@ def import_stems(
     Raises
     ------
     CorpusError
-        If there are no stems, or those of a song do not fit each other.
+        If there are no stems, a song has one only, or two of one name, or those of a song do not fit each other.
     AudioError
         If a file cannot be decoded.
     ConfigError
-        If the pattern is not a regular expression, or names of channels make no sense.
+        If the pattern is not a regular expression, or matches nothing, or names of channels make no sense.
     """
     if root.resolve() == source.resolve():
         raise ConfigError(f"{root}: the corpus cannot be made in the folder that it is made from")
     if channels and (len(set(channels)) < 2 or len(set(channels)) != len(channels)):
         raise ConfigError("channels must name two stems or more, each once")
-    group_of = grouping(group_pattern)
     if not source.is_dir():
         raise CorpusError(f"{source}: is not a folder")
-    songs = list(_songs(source, group_of, by_channel=bool(channels)))
+    songs = list(_songs(source, group_pattern, by_channel=bool(channels)))
     if not songs:
-        wanted = "audio files" if channels else "folders with a file a stem (vocals.wav, drums.wav...)"
-        raise CorpusError(f"{source}: holds no {wanted}")
-    splits = [song.split for song in songs]
-    if not all(splits):
-        dealt = assign_splits([""] * len(songs), [song.group for song in songs], shares or Shares(), seed)
-        splits = [split or other for split, other in zip(splits, dealt, strict=True)]
+        wanted = "folders with a file a stem (vocals.wav, drums.wav...); where channels are stems, name them (channels)"
+        raise CorpusError(f"{source}: holds no {'audio files' if channels else wanted}")
+    splits = _splits(songs, shares or Shares(), seed)
     rows = []
     with atomic_path(root) as folder:
         folder.mkdir()
@@ -111,21 +108,42 @@ def import_stems(
     return read_corpus(root)
 
 
-def _songs(source: Path, group_of: Callable[[Path], str], *, by_channel: bool) -> Iterator[_Song]:
+def _splits(songs: Sequence[_Song], shares: Shares, seed: int) -> list[str]:
+    """Give each song the split that its folder is named for; deal out those that have none."""
+    splits = [song.split for song in songs]
+    if set(splits) == {"train", "test"} and shares.valid:
+        # As MUSDB18-HQ is: what a training is chosen by comes from what it learns from.
+        rest = shares.train + shares.valid
+        shares = Shares(shares.train / rest, shares.valid / rest, 0.0)
+        splits = ["" if split == "train" else split for split in splits]
+    free = [number for number, split in enumerate(splits) if not split]
+    if not free:
+        return splits
+    dealt = assign_splits([""] * len(free), [songs[number].group for number in free], shares, seed)
+    for number, split in zip(free, dealt, strict=True):
+        splits[number] = split
+    return splits
+
+
+def _songs(source: Path, group_pattern: str, *, by_channel: bool) -> Iterator[_Song]:
     found: dict[Path, dict[str, Path]] = {}
     for here, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         audio = [Path(here) / name for name in sorted(names) if Path(name).suffix.lower() in AUDIO_SUFFIXES]
         if by_channel:
             found.update({path: {} for path in audio})
-        elif Path(here) != source:
-            stems = {slug(path.stem.lower()): path for path in audio if path.stem.lower() not in MIXTURES}
+        elif Path(here) != source and (files := [path for path in audio if path.stem.lower() not in MIXTURES]):
+            stems = {slug(path.stem.lower()): path for path in files}
+            if len(stems) < len(files):
+                raise CorpusError(f"{here}: has two files for one stem: {', '.join(path.name for path in files)}")
             if len(stems) > 1:
                 found[Path(here)] = stems
+            elif not folders:  # beside folders, a file is what they make up
+                raise CorpusError(f"{files[0]}: is the only stem in its folder; a song has two or more")
     ids = track_ids([path.relative_to(source) for path in found])
-    for (path, stems), song_id in zip(found.items(), ids, strict=True):
+    for (path, stems), song_id, group in zip(found.items(), ids, groups_of(found, group_pattern), strict=True):
         split = _SPLIT_FOLDERS.get(path.relative_to(source).parts[0].lower(), "")
-        yield _Song(path, song_id, group_of(path) or song_id, split, stems)
+        yield _Song(path, song_id, group or song_id, split, stems)
 
 
 def _by_channel(path: Path, channels: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], int]:

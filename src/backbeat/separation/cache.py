@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from backbeat.errors import ConfigError
+from backbeat.errors import ConfigError, ResourceError
 
 _PIECE_BYTES = 1 << 20
 # Larger stems take a large part of what a level has, or what Redis takes at once.
@@ -122,8 +122,7 @@ class StemCache:
             self._busy[key] = lock, waiting + 1
         try:
             with lock:
-                locks = self.folder / "locks"
-                locks.mkdir(parents=True, exist_ok=True)
+                locks = self._locks()
                 # As many files as there are first bytes, not as many as there are songs.
                 with FileLock(locks / f"{key[:2]}.lock"), self._alone_among_machines(key):
                     yield
@@ -132,6 +131,14 @@ class StemCache:
                 lock, waiting = self._busy.pop(key)
                 if waiting > 1:
                     self._busy[key] = lock, waiting - 1
+
+    def _locks(self) -> Path:
+        locks = self.folder / "locks"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"{self.folder}: the cache cannot be written: {error.strerror or error}") from None
+        return locks
 
     def _alone_among_machines(self, key: str) -> AbstractContextManager[object]:
         return nullcontext() if self._redis is None else self._redis.alone(key)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import threading
 import time
 from collections import Counter
@@ -37,16 +38,17 @@ EngineProgress = Callable[[Path, float, float], None]
 #: Segments that go through the network together where nobody says otherwise.
 USUAL_SEGMENTS = {"cpu": 1, "cuda": 4}
 
+_LOG = logging.getLogger(__name__)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file of a batch: stems, or the error."""
+    """What came of one file of a batch: stems, or the error: a `BackbeatError` unless this package is at fault."""
 
     path: Path
     separated: Separated | None = None
-    error: BackbeatError | None = None
+    error: Exception | None = None
 
 
 @dataclass
@@ -193,6 +195,8 @@ class SeparationEngine:
         TimeLimitError
             If it took longer than `timeout_s`.
         """
+        if timeout_s is not None and not timeout_s > 0:
+            raise ConfigError(f"a time limit of {timeout_s:g} s leaves no time")
         stop = threading.Event()
         job = self._threads.submit(self._work, Path(path), model, Path(output_dir), options, timeout_s, progress, stop)
         working = asyncio.wrap_future(job)
@@ -240,7 +244,9 @@ class SeparationEngine:
                 place = Path(output_dir) / name
                 done = await self.separate(song, model, place, options, timeout_s=timeout_s, progress=progress)
                 outcome = Outcome(song, done)
-            except BackbeatError as error:
+            except Exception as error:  # the other files have no part in a fault, of `progress` say
+                if not isinstance(error, BackbeatError):
+                    _LOG.exception("%s: failed for a reason that nobody foresaw", song)
                 outcome = Outcome(song, error=error)
             if finished:
                 finished(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.audio import decode, probe
-from backbeat.audio.encode import SUFFIX_CODECS, AudioWriter
+from backbeat.audio.encode import SUFFIX_CODECS, AudioWriter, stereo_bitrates
 from backbeat.audio.limits import AudioLimits
 from backbeat.audio.mixing import StreamResampler, stereo_weights
 from backbeat.audio.opening import open_file
-from backbeat.errors import ConfigError
-from backbeat.files import sha256_file, write_json
+from backbeat.errors import ConfigError, UnsupportedAudioError
+from backbeat.files import folder_if_filled, sha256_file, write_json
 from backbeat.separation.cache import StemCache, cache_key
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.noise import NO_NOISE, quietest, reduced
@@ -74,10 +75,17 @@ class StemFormat:
             raise ConfigError(f"format {self.suffix!r} is none of {known}")
         if self.bit_depth not in (16, 24, 32):
             raise ConfigError(f"{self.bit_depth} bits: choose 16, 24 or 32")
-        if self.bitrate is not None and not 8000 <= self.bitrate <= 1_000_000:
-            raise ConfigError(f"{self.bitrate / 1000:g} kilobits a second: choose 8 to 1000")
+        if self.bitrate is not None:
+            limits = stereo_bitrates(f".{self.suffix}")
+            if limits is None:
+                raise ConfigError(f"{self.suffix} has no bit rate to choose: it is for lossy formats")
+            if not limits[0] <= self.bitrate <= limits[1]:
+                span = f"{limits[0] / 1000:g} to {limits[1] / 1000:g}"
+                raise ConfigError(f"{self.bitrate / 1000:g} kilobits a second: {self.suffix} has {span}")
         if self.sample_rate_hz is not None and not 8000 <= self.sample_rate_hz <= 192_000:
             raise ConfigError(f"a sample rate of {self.sample_rate_hz} Hz: choose 8000 to 192000")
+        if SUFFIX_CODECS[f".{self.suffix}"] == "opus" and self.sample_rate_hz not in (None, 48000):
+            raise ConfigError(f"a sample rate of {self.sample_rate_hz} Hz: Opus is always at 48000")
 
 
 @dataclass(frozen=True)
@@ -197,9 +205,10 @@ def separate_file(
 ) -> Separated:
     """Separate one file into `folder`, a file a stem: `folder/vocals.wav`...
 
-    Stems are as long as the source, to the sample, and begin where it begins; lossy codecs add what they add, and Opus
-    is always at 48 kHz. They are stereo, of one channel too. Nothing is there before
-    all is written; `separation.json` in the folder says how they were made.
+    Stems are as long as the source, to the sample, and begin where it begins; lossy codecs add or drop a part of a
+    frame, and Opus is always at 48 kHz. They are stereo, of one channel too. Nothing is there before all is written;
+    `separation.json` in the folder says of each file how it was made. Stems of one song made in another way stay
+    beside them, where their names differ.
 
     Parameters
     ----------
@@ -221,22 +230,32 @@ def separate_file(
     AudioError
         If the file cannot be heard, or its rate cannot be written in the format.
     ConfigError
-        If a stem is not known.
+        If a stem is not known; if, unless they are to be made again, the folder has stems of another song or files of
+        their names that were not made here; if a stem would replace the song.
     """
     chosen, how, before = options.check(network.params.instruments), options.how, options.before
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
-    record: dict[str, Any] = {"source_sha256": _hash(path), "model": model, **asdict(how), **asdict(before)}
-    there = _stems_of(folder, record)
-    if not options.again and all(file.is_file() and name in there for name, file in targets.items()):
-        return Separated(targets, skipped=True)
+    where = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+    source = {"source": where, "source_sha256": _hash(path)}
+    made_so = {**source, "model": model, **asdict(how), **asdict(before)}
+    files = _recorded(folder)
+    if not options.again:
+        if all(file.is_file() and _alike(files.get(file.name), made_so) for file in targets.values()):
+            return Separated(targets, skipped=True)
+        _keep_others(folder, targets.values(), files, source)
+    if any(file.exists() and file.samefile(path) for file in targets.values()):
+        raise ConfigError(f"{path}: would be replaced by a stem of itself: choose another folder")
     # What the format cannot hold is said before anything is made.
     rate_hz = how.sample_rate_hz or probe(path).sample_rate_hz
-    AudioWriter(targets[chosen[0]], 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_strays(folder)
-    key = cache_key(record["source_sha256"], model, {**asdict(how), **asdict(before)})
+    try:
+        AudioWriter(targets[chosen[0]], 2, rate_hz, bit_depth=how.bit_depth, bitrate=how.bitrate)
+    except UnsupportedAudioError as error:
+        raise UnsupportedAudioError(path, f"its stems {error.cause} (--rate)") from None
+    key = cache_key(source["source_sha256"], model, {**asdict(how), **asdict(before)})
     warnings: tuple[str, ...] = ()
     with ExitStack() as stack:
+        stack.enter_context(folder_if_filled(folder))
+        remove_strays(folder)
         scratch = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}@{_HOST}@{os.getpid()}.", dir=folder))
         )
@@ -251,12 +270,14 @@ def separate_file(
             for name, file in made.items():
                 if cache is not None:
                     cache.keep(key, name, file)
-        there = _stems_of(folder, record)  # once more: another may have written some meanwhile
-        # Gone before the first stem changes: were this to stop half-way, nothing would say that they belong together.
-        (folder / RECORD).unlink(missing_ok=True)
+        files = _recorded(folder)  # once more: another may have written some meanwhile
+        if not options.again:
+            _keep_others(folder, targets.values(), files, source)
+        # Were this to stop half-way, nothing would say how these were made, only that they may be replaced.
+        write_json(folder / RECORD, {"files": {**files, **dict.fromkeys(file.name for file in made.values())}})
         for name, file in made.items():
             file.replace(targets[name])
-    write_json(folder / RECORD, {**record, "stems": sorted({*chosen, *there})})
+        write_json(folder / RECORD, {"files": {**files, **{file.name: made_so for file in made.values()}}})
     return Separated(targets, warnings, cached=cached)
 
 
@@ -314,13 +335,40 @@ def _separate(
 
 
 def song_folders(songs: Sequence[Path]) -> list[str]:
-    """Name a folder for each song: after the song, then with its suffix, then with the folders it lies in."""
-    names = [song.stem for song in songs]
-    for longer in (lambda song: song.name, lambda song: " - ".join(song.absolute().parts[1:])):
-        twice = {name for name, count in Counter(names).items() if count > 1}
-        names = [longer(song) if name in twice else name for song, name in zip(songs, names, strict=True)]
-    # A file called "...wav" has the stem "..", which as a folder would be the one above.
-    return [name if name.strip(".") else f"song {name.replace('.', '_')}" for name in names]
+    """Name a folder for each song: after the song, and where others are called so after as many folders as it takes.
+
+    One song named twice has one folder.
+    """
+    places = [Path(os.path.abspath(song)) for song in songs]  # noqa: PTH100 (".." is to be gone, links are to stay)
+    longer = {place: _names(place) for place in places}
+    names = {place: next(kinds) for place, kinds in longer.items()}
+    # Folders that differ in case alone are one to many file systems.
+    while alike := {name for name, count in Counter(map(str.casefold, names.values())).items() if count > 1}:
+        tried = {place: next(longer[place], name) for place, name in names.items() if name.casefold() in alike}
+        if all(names[place] == name for place, name in tried.items()):
+            break
+        names |= tried
+    taken: set[str] = set()
+    for place, name in names.items():
+        numbered = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+        names[place] = next(one for one in numbered if one.casefold() not in taken)
+        taken.add(names[place].casefold())
+    return [names[place] for place in places]
+
+
+def _names(place: Path) -> Iterator[str]:
+    """Give longer and longer names for the folder of a song."""
+    folders = place.parts[1:-1]
+    for depth in range(len(folders) + 1):
+        for last in (place.stem, place.name):
+            name = " - ".join((*folders[len(folders) - depth :], last))
+            # A file called "...wav" has the stem "..", which as a folder would be the one above.
+            yield name if name.strip(".") else f"song {name.replace('.', '_')}"
+
+
+def is_stem(path: Path) -> bool:
+    """Tell whether a file is a stem that `separate_file` wrote, by the record in its folder."""
+    return path.name in _recorded(path.parent)
 
 
 def remove_strays(folder: Path) -> None:
@@ -348,14 +396,31 @@ def _hash(path: Path) -> str:
         return sha256_file(path)
 
 
-def _stems_of(folder: Path, record: dict[str, Any]) -> list[str]:
-    """Return the stems that a folder says it has, made as `record` says."""
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Return how each file of a folder of stems was made, by its name; None for one that was being replaced."""
     try:
-        told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        stems = told.pop("stems")
-        return list(stems) if told == record else []
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return []
+        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
+        return dict(files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _alike(made: Any, wanted: dict[str, Any]) -> bool:
+    """Tell whether a stem was made from the same audio in the same way; a song may have moved."""
+    return isinstance(made, dict) and {**made, "source": wanted["source"]} == wanted
+
+
+def _keep_others(folder: Path, targets: Iterable[Path], files: dict[str, Any], source: dict[str, str]) -> None:
+    """Refuse a folder with stems of another song, and to replace what was not made here. A song that changed may."""
+    for made in files.values():
+        if isinstance(made, dict) and not any(made.get(name) == value for name, value in source.items()):
+            raise ConfigError(
+                f"{folder}: has the stems of another song, {made.get('source')}: choose another folder (--out), or "
+                "replace them (--force)"
+            )
+    for file in targets:
+        if file.exists() and file.name not in files:
+            raise ConfigError(f"{file}: is there already and was not made here: move it, or replace it (--force)")
 
 
 def _blocks(samples: NDArray[np.float32], weights: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ QUEUE = "backbeat-separation"
 # Redis hands a song out again after so long without an answer; one that does take longer is done twice, to no harm.
 _HANDED_OUT_AGAIN_S = 3600
 _RESULTS_KEPT_S = 7 * 86400
+_ADDRESS = re.compile(r"rediss?://([^/@\s]*@)?([^/@:\s]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(/\d*)?(\?\S*)?")
 
 
 def celery_app(url: str) -> Any:
@@ -38,7 +40,7 @@ def celery_app(url: str) -> Any:
     ConfigError
         If the address is not Redis's, or Celery or the client of Redis is not installed.
     """
-    if not url.startswith(("redis://", "rediss://")):
+    if not _ADDRESS.fullmatch(url):
         raise ConfigError(f"{url!r} is no address of a queue: redis://HOST:PORT/DB or rediss://...")
     try:
         import redis  # noqa: F401
@@ -126,6 +128,11 @@ def enqueue(
         message = [os.fspath(song.absolute()), model, os.fspath(folder.absolute()), options.to_dict()]
         jobs[str(app.send_task(TASK, message).id)] = (song, folder)
     return jobs
+
+
+def answers(app: Any) -> bool:
+    """Tell whether a worker answers within a second: one that is not at work."""
+    return bool(app.control.ping(timeout=1.0, limit=1))
 
 
 def gather(app: Any, jobs: dict[str, tuple[Path, Path]]) -> Iterator[tuple[Path, Path, dict[str, Any]]]:

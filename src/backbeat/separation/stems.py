@@ -130,8 +130,11 @@ class Instruments:
         return sum((stems[name] for name in self._parts(stems)[row]), start=np.zeros(shape, np.float32))
 
     def check(self, stems: Iterable[str]) -> None:
-        """Refuse instruments that are never heard; ConfigError names the stems that there are."""
+        """Refuse instruments that are never heard, and stems that are in no track; ConfigError names those that are."""
         there = sorted(set(stems))
+        for name in (one for part in self.members.values() for one in part):
+            if name not in there:
+                raise ConfigError(f"no track has a stem {name!r}; there are {', '.join(there)}")
         for instrument, part in zip(self.members, self._parts(there), strict=True):
             if not part:
                 raise ConfigError(f"no track has a stem for {instrument!r}; there are {', '.join(there)}")

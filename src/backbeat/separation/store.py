@@ -20,7 +20,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ import torch
 
 from backbeat.download import Progress, fetch_resumably
 from backbeat.errors import ConfigError, ModelError
-from backbeat.files import atomic_path, sha256_file
+from backbeat.files import atomic_path, folder_if_filled, sha256_file
 from backbeat.model import CARD, SPEC, SPEC_VERSION, WEIGHTS, load_weights
 from backbeat.separation.checkpoint import read_checkpoint, spleeter_state
 from backbeat.separation.network import SeparatorNetwork, SeparatorParams
@@ -288,7 +288,7 @@ def pull(
     folder = (root or models_folder()) / "spleeter" / kind / f"{_RELEASE if official else 'own'}-{wanted[:8]}"
     if (folder / SPEC).is_file():
         return folder
-    with _nothing_left(folder.parent):
+    with folder_if_filled(folder.parents[1]), folder_if_filled(folder.parent):
         if source is not None:
             told, archive = str(source), source
         else:
@@ -341,18 +341,6 @@ def pull(
 
 
 @contextmanager
-def _nothing_left(folder: Path) -> Iterator[None]:
-    """Make a folder; once the block is over, remove it and the one it lies in, if nothing is in them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            folder.rmdir()
-            folder.parent.rmdir()
-
-
-@contextmanager
 def _checkpoint(path: Path) -> Iterator[tuple[Path, Path]]:
     """Give the index and the data of a checkpoint in a folder or an archive."""
     if path.is_dir():
@@ -377,7 +365,8 @@ def _checkpoint(path: Path) -> Iterator[tuple[Path, Path]]:
                     with (Path(scratch) / name).open("wb") as out:
                         shutil.copyfileobj(content, out)  # type: ignore[arg-type]
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise ModelError(f"{path}: cannot be read as an archive: {error}") from None
+            cause = str(error).partition("\n")[0]  # what each kind of archive said is on a line of its own
+            raise ModelError(f"{path}: cannot be read as an archive: {cause}") from None
         for name in (_INDEX, _DATA):
             if not (Path(scratch) / name).is_file():
                 raise ModelError(f"{path}: has no {name} in it")

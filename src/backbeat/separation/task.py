@@ -43,6 +43,11 @@ class Remix:
         Standard deviation of a smooth random curve over frequency, for each instrument.
     swap
         Share of windows whose left and right are exchanged.
+
+    Raises
+    ------
+    ConfigError
+        If a number makes no sense.
     """
 
     mix: float = 0.0
@@ -50,6 +55,12 @@ class Remix:
     speed: float = 1.0
     tone_db: float = 0.0
     swap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.mix <= 1 and 0 <= self.swap <= 1):
+            raise ConfigError("mix and swap are shares, 0 to 1")
+        if not (min(self.gain_db, self.tone_db) >= 0 and 1 <= self.speed <= 2):
+            raise ConfigError("gain_db and tone_db must not be negative, and speed is a factor of 1 to 2")
 
 
 @dataclass(frozen=True)
