@@ -610,7 +610,7 @@ def test_a_failure_leaves_what_was_there(
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (tmp_path / "bad.wav").write_bytes(song.read_bytes()[:60])
     with pytest.raises(DamagedAudioError):
-        separate_file(tmp_path / "bad.wav", out, network, "a")
+        separate_file(tmp_path / "bad.wav", out, network, "a", SeparationOptions(again=True))
     with pytest.raises(AudioNotFoundError):
         separate_file(tmp_path / "none.wav", out, network, "a")
 
