@@ -15,13 +15,12 @@ from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, exam
 from backbeat.separation.separator import Separator
 from backbeat.separation.stems import StemStore
 from backbeat.tracking import Tracking, tracked_run
-from backbeat.training import TrainerSettings
-from pipelines.settings import places, read, stage
+from pipelines.settings import places, read, stage, trainer
 
 
 @stage
 def main(config: DictConfig) -> None:
-    torch.set_num_threads(read(TrainerSettings, config.trainer).threads)
+    torch.set_num_threads(trainer(config).threads)
     task, where, reports = config.task.name, places(config), Path(config.paths.reports)
     tracks = read_labels(where.labels, task)
     model: Model | Separator

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from backbeat.errors import BackbeatError, ConfigError
-from backbeat.training import Places
+from backbeat.training import Places, TrainerSettings
 
 T = TypeVar("T")
 
@@ -83,6 +83,11 @@ def places(config: DictConfig) -> Places:
         curves=Path(paths.reports) / "curves" / f"{task}.csv",
         lock=Path(paths.lock),
     )
+
+
+def trainer(config: DictConfig) -> TrainerSettings:
+    """Return where and how training runs."""
+    return read(TrainerSettings, config.trainer)
 
 
 def stage(function: Callable[[DictConfig], T]) -> Callable[[], None]:

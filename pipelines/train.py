@@ -9,15 +9,15 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from backbeat.tracking import Tracking
-from backbeat.training import TrainerSettings, settings_class, task_class, train
-from pipelines.settings import places, plain, read, stage
+from backbeat.training import settings_class, task_class, train
+from pipelines.settings import places, plain, read, stage, trainer
 
 
 @stage
 def main(config: DictConfig) -> float:
     spec = train(
         read(settings_class(config.task.name), config.task),
-        read(TrainerSettings, config.trainer),
+        trainer(config),
         read(Tracking, config.tracking),
         places(config),
         {name: plain(config[name]) for name in ("task", "trainer", "features")},
