@@ -20,7 +20,7 @@ from pipelines.settings import places, read, stage, trainer
 
 @stage
 def main(config: DictConfig) -> None:
-    torch.set_num_threads(trainer(config).threads)
+    torch.set_num_threads(trainer(config.trainer).threads)
     task, where, reports = config.task.name, places(config), Path(config.paths.reports)
     tracks = read_labels(where.labels, task)
     model: Model | Separator

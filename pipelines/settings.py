@@ -85,9 +85,9 @@ def places(config: DictConfig) -> Places:
     )
 
 
-def trainer(config: DictConfig) -> TrainerSettings:
+def trainer(section: DictConfig) -> TrainerSettings:
     """Return where and how training runs."""
-    return read(TrainerSettings, config.trainer)
+    return read(TrainerSettings, section)
 
 
 def stage(function: Callable[[DictConfig], T]) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from pipelines.settings import places, plain, read, stage, trainer
 def main(config: DictConfig) -> float:
     spec = train(
         read(settings_class(config.task.name), config.task),
-        trainer(config),
+        trainer(config.trainer),
         read(Tracking, config.tracking),
         places(config),
         {name: plain(config[name]) for name in ("task", "trainer", "features")},
