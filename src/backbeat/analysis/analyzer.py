@@ -6,15 +6,17 @@ classes of `backbeat.beat`, `backbeat.onset` and `backbeat.genre` take a spectro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbeat.analysis.hearing import Heard, hear, hear_samples
 from backbeat.analysis.result import (
     TASKS,
     Analysis,
@@ -32,13 +34,20 @@ if TYPE_CHECKING:
     from backbeat.analysis.key import KeyEstimate
     from backbeat.audio import AudioLimits
     from backbeat.beat.tracker import BeatTracker
-    from backbeat.genre.classifier import GenreClassifier
+    from backbeat.genre.classifier import GenreClassifier, GenreResult
     from backbeat.model import ModelSpec
     from backbeat.music import Beats, Onsets
     from backbeat.onset.detector import OnsetDetector
 
-#: Points of the waveform's outline, enough to look closely at seconds of a track of minutes.
-_OUTLINE_POINTS = 40000
+#: What each field of an analysis needs, of those that a model gives.
+_NEEDS: dict[str, frozenset[str]] = {
+    "tempo_bpm": frozenset({"beat"}),
+    "time_signature": frozenset({"beat", "onset"}),
+    "beats": frozenset({"beat"}),
+    "onsets": frozenset({"onset"}),
+    "drums": frozenset({"onset"}),
+    "genre": frozenset({"genre"}),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +158,7 @@ class Analyzer:
 
     def analyze_with_evidence(self, path: Path | str, limits: AudioLimits | None = None) -> tuple[Analysis, Evidence]:
         """Analyse a file, and return the activations too; errors as `analyze`."""
-        from backbeat.audio import AudioLimits, decode
-
-        audio = decode(
-            Path(path),
-            sample_rate_hz=self._front_end.params.sample_rate_hz,
-            mono=True,
-            limits=AudioLimits() if limits is None else limits,
-            measure_loudness=True,
-        )
-        return self._analyze(audio.mono, str(path), audio.info.sample_rate_hz, audio.loudness_lufs, audio.warnings)
+        return self.judge(hear(path, self._front_end, limits))
 
     def analyze_audio(self, samples: NDArray[np.float32], sample_rate_hz: int, path: str = "") -> Analysis:
         """Analyse samples, shape (channels, samples) or (samples,), full scale ±1; `path` is only repeated.
@@ -168,83 +168,110 @@ class Analyzer:
         ConfigError
             If there are no samples, or some are not finite.
         """
-        from backbeat.audio import resample
-        from backbeat.audio.loudness import loudness_lufs
-        from backbeat.audio.mixing import DEFAULT_LAYOUTS, mono_weights
+        return self.judge(hear_samples(samples, sample_rate_hz, self._front_end, path))[0]
 
-        samples = np.atleast_2d(np.asarray(samples, dtype=np.float32))
-        if samples.ndim != 2 or samples.size == 0:
-            raise ConfigError(f"samples of shape {samples.shape} hold no audio")
-        if not np.isfinite(samples).all():
-            raise ConfigError("the samples hold NaN or infinity")
-        channels = samples.shape[0]
-        mixed = mono_weights(DEFAULT_LAYOUTS.get(channels, ("FC",) * channels)) @ samples
-        mono = resample(mixed[np.newaxis], sample_rate_hz, self._front_end.params.sample_rate_hz)[0]
-        return self._analyze(mono, path, sample_rate_hz, loudness_lufs(samples, sample_rate_hz), ())[0]
-
-    def _analyze(
-        self,
-        mono: NDArray[np.float32],
-        path: str,
-        sample_rate_hz: int,
-        lufs: float | None,
-        warnings: tuple[str, ...],
-    ) -> tuple[Analysis, Evidence]:
-        """Analyse samples of shape (samples,) at the rate of the front end; the rest is what is known of the file."""
-        from backbeat.analysis.key import estimate_key
-        from backbeat.beat.decode import estimate_tempo_bpm, estimate_time_signature
-        from backbeat.features import log_mel
-
-        rate_hz = self._front_end.params.sample_rate_hz
-        duration_s = mono.size / rate_hz
+    def judge(self, heard: Heard) -> tuple[Analysis, Evidence]:
+        """Let the models judge a recording that was heard through their front end; return the activations too."""
         # Networks as small as these gain little from several threads each, and much from one beside the other.
         with ThreadPoolExecutor(1, "backbeat-analysis") as beside:
-            key = beside.submit(estimate_key, mono, rate_hz)
-            spectrogram = log_mel(mono, self._front_end)
-            struck = beside.submit(self._onset_activations_and_events, spectrogram)
-            genre = beside.submit(self._genre.classify, spectrogram)
-            beat_activations = self._beat.activations(spectrogram)
-            beats = _within(self._beat.decode(beat_activations), duration_s)
+            struck = beside.submit(self._onset_activations_and_events, heard.spectrogram)
+            genre = beside.submit(self._genre.classify, heard.spectrogram)
+            beat_activations = self._beat.activations(heard.spectrogram)
+            beats = _within(self._beat.decode(beat_activations), heard.duration_s)
             onset_activations, onsets, drums = struck.result()
             guess = genre.result()
-        tempo_bpm = estimate_tempo_bpm(beats)
-        signature = estimate_time_signature(beats, onsets.times_s)
-        analysis = Analysis(
-            path=path,
-            duration_s=round(duration_s, 4),
-            sample_rate_hz=sample_rate_hz,
-            tempo_bpm=None if tempo_bpm is None else round(tempo_bpm, 2),
-            time_signature=None if signature is None else str(signature),
-            beats=_beat_events(beats),
-            onsets=tuple(
-                OnsetEvent(time_s, strength) for time_s, _, strength in _events(onsets) if time_s <= duration_s
-            ),
-            drums=tuple(
-                DrumEvent(time_s, drum, velocity) for time_s, drum, velocity in _events(drums) if time_s <= duration_s
-            ),
-            genre=GenreGuess(
-                guess.label, {name: round(share, 4) for name, share in guess.probabilities.items()}, guess.unsure
-            ),
-            key=_key_guess(key.result()),
-            loudness_lufs=None if lufs is None else round(lufs, 2),
-            models=self.models,
-            warnings=warnings,
-        )
         evidence = Evidence(
-            outline=_outline(mono),
+            outline=heard.outline,
             beat_activations=beat_activations,
             beat_rate_hz=self._beat.frame_rate_hz,
             onset_activation=onset_activations[:, 0],
             onset_rate_hz=self._onset.frame_rate_hz,
             embedding=guess.embedding,
         )
-        return analysis, evidence
+        return _analysis(heard, self.models, beats, onsets, drums, guess), evidence
+
+    def judge_fields(self, heard: Heard, fields: Collection[str]) -> dict[str, Any]:
+        """Return some fields of an analysis of what was heard, as `Analysis.to_dict` has them, at no more cost.
+
+        Parameters
+        ----------
+        fields
+            Names of fields; the schema version, the models asked and the warnings are always there.
+
+        Raises
+        ------
+        ConfigError
+            If an analysis has no such field.
+        """
+        known = Analysis.__dataclass_fields__
+        for name in fields:
+            if name not in known:
+                raise ConfigError(f"an analysis has no field {name!r}; it has {', '.join(known)}")
+        tasks = frozenset[str]().union(*(_NEEDS.get(name, frozenset()) for name in fields))
+        if tasks == set(TASKS):
+            whole = self.judge(heard)[0]
+        else:
+            spectrogram = heard.spectrogram
+            beats = _within(self._beat.track(spectrogram), heard.duration_s) if "beat" in tasks else None
+            onsets, drums = self._onset.detect(spectrogram) if "onset" in tasks else (None, None)
+            guess = self._genre.classify(spectrogram) if "genre" in tasks else None
+            asked = {task: origin for task, origin in self.models.items() if task in tasks}
+            whole = _analysis(heard, asked, beats, onsets, drums, guess)
+        kept = {*fields, "schema_version", "models", "warnings"}
+        return {name: value for name, value in whole.to_dict().items() if name in kept}
+
+    def share(self, max_rows: int, on_batch: Callable[[str, int], None] | None = None) -> None:
+        """Let several threads judge at once: what waits for a network goes through it together (`Batched`).
+
+        Parameters
+        ----------
+        max_rows
+            The most windows that go through a network together.
+        on_batch
+            Told of each batch: the task and the windows.
+        """
+        from backbeat.batching import Batched
+
+        for task, model in (("beat", self._beat), ("onset", self._onset), ("genre", self._genre)):
+            model.listen_through(partial(Batched, max_rows=max_rows, on_batch=on_batch and partial(on_batch, task)))
 
     def _onset_activations_and_events(
         self, spectrogram: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Onsets, Onsets]:
         activations = self._onset.activations(spectrogram)
         return activations, *self._onset.decode(activations)
+
+
+def _analysis(
+    heard: Heard,
+    models: Mapping[str, ModelOrigin],
+    beats: Beats | None,
+    onsets: Onsets | None,
+    drums: Onsets | None,
+    guess: GenreResult | None,
+) -> Analysis:
+    """Put together what is known of a recording; what was not asked for is empty."""
+    from backbeat.beat.decode import estimate_tempo_bpm, estimate_time_signature
+
+    tempo_bpm = None if beats is None else estimate_tempo_bpm(beats)
+    signature = None if beats is None or onsets is None else estimate_time_signature(beats, onsets.times_s)
+    lufs, duration_s = heard.loudness_lufs, heard.duration_s
+    shares = {} if guess is None else {name: round(share, 4) for name, share in guess.probabilities.items()}
+    return Analysis(
+        path=heard.path,
+        duration_s=round(duration_s, 4),
+        sample_rate_hz=heard.sample_rate_hz,
+        tempo_bpm=None if tempo_bpm is None else round(tempo_bpm, 2),
+        time_signature=None if signature is None else str(signature),
+        beats=() if beats is None else _beat_events(beats),
+        onsets=tuple(OnsetEvent(time_s, strength) for time_s, _, strength in _events(onsets, duration_s)),
+        drums=tuple(DrumEvent(*event) for event in _events(drums, duration_s)),
+        genre=GenreGuess("", {}, True) if guess is None else GenreGuess(guess.label, shares, guess.unsure),
+        key=_key_guess(heard.key),
+        loudness_lufs=None if lufs is None else round(lufs, 2),
+        models=models,
+        warnings=heard.warnings,
+    )
 
 
 def _origin(spec: ModelSpec) -> ModelOrigin:
@@ -267,18 +294,14 @@ def _beat_events(beats: Beats) -> tuple[BeatEvent, ...]:
     return tuple(BeatEvent(time_s, position) for time_s, position in zip(times_s, positions, strict=True))
 
 
-def _events(onsets: Onsets) -> list[tuple[float, str, float]]:
+def _events(onsets: Onsets | None, duration_s: float) -> list[tuple[float, str, float]]:
+    if onsets is None:
+        return []
     times_s, velocities = np.round(onsets.times_s, 4).tolist(), np.round(onsets.velocities, 3).tolist()
-    return list(zip(times_s, onsets.classes, velocities, strict=True))
+    return [event for event in zip(times_s, onsets.classes, velocities, strict=True) if event[0] <= duration_s]
 
 
 def _key_guess(estimate: KeyEstimate | None) -> KeyGuess | None:
     if estimate is None:
         return None
     return KeyGuess(estimate.key.tonic, estimate.key.mode, round(estimate.confidence, 3))
-
-
-def _outline(mono: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the lowest and highest sample of up to `_OUTLINE_POINTS` equal stretches, shape (2, points)."""
-    edges = np.linspace(0, mono.size, min(_OUTLINE_POINTS, max(mono.size, 1)), endpoint=False).astype(np.int64)
-    return np.stack([np.minimum.reduceat(mono, edges), np.maximum.reduceat(mono, edges)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ class BeatTracker:
 
     def __init__(self, network: BeatNetwork, spec: ModelSpec) -> None:
         self.network = network
-        self._quick = for_inference(network)
+        self._quick: Any = for_inference(network)
         self.spec = spec
         self.decoding = BeatDecoding(**spec.decoding)
         self.frame_rate_hz = spec.features.frame_rate_hz / BeatNetwork.time_stride
@@ -47,6 +49,10 @@ class BeatTracker:
         network = BeatNetwork(spec.features.mel_bands, **spec.network)
         load_weights(folder, network)
         return cls(network, spec)
+
+    def listen_through(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something round the network that listens, to share it between threads say."""
+        self._quick = wrap(self._quick)
 
     def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to probabilities of beat and downbeat, (ceil(frames / 2), 2)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class GenreClassifier:
 
     def __init__(self, network: GenreNetwork, spec: ModelSpec) -> None:
         self.network = network
-        self._quick = for_inference(network)
+        self._quick: Any = for_inference(network)
         self.spec = spec
         self.decoding = GenreDecoding(**spec.decoding)
 
@@ -98,6 +99,10 @@ class GenreClassifier:
         network = GenreNetwork(spec.features.mel_bands, len(spec.classes), **spec.network)
         load_weights(folder, network)
         return cls(network, spec)
+
+    def listen_through(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something round the network that listens, to share it between threads say."""
+        self._quick = wrap(self._quick)
 
     def embed(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to the mean embedding (embedding,) of all windows."""

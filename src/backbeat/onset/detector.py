@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class OnsetDetector:
 
     def __init__(self, network: OnsetNetwork, spec: ModelSpec) -> None:
         self.network = network
-        self._quick = for_inference(network)
+        self._quick: Any = for_inference(network)
         self.spec = spec
         self.decoding = OnsetDecoding(**spec.decoding)
         self.frame_rate_hz = spec.features.frame_rate_hz
@@ -40,6 +42,10 @@ class OnsetDetector:
         network = OnsetNetwork(spec.features.mel_bands, **spec.network)
         load_weights(folder, network)
         return cls(network, spec)
+
+    def listen_through(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something round the network that listens, to share it between threads say."""
+        self._quick = wrap(self._quick)
 
     def activations(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (frames, mel_bands) to (frames, 21): probabilities of onset and each drum, then the drums' velocities."""

@@ -1,0 +1,132 @@
+"""From a recording to what can be judged of it: one decode, one spectrogram for all models, the key, the loudness.
+
+What is here needs no model, only the front end that the models share; so it can be done in another process.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbeat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from backbeat.analysis.key import KeyEstimate
+    from backbeat.audio import AudioLimits
+    from backbeat.features import LogMel
+
+#: Points of the waveform's outline, enough to look closely at seconds of a track of minutes.
+OUTLINE_POINTS = 40000
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A recording before any model has judged it.
+
+    Parameters
+    ----------
+    path
+        As it was named.
+    duration_s, sample_rate_hz
+        Of the recording.
+    spectrogram
+        Shape (frames, mel_bands), as the front end makes it.
+    outline
+        Shape (2, points): lowest and highest sample of equal stretches of the mono mix.
+    key
+        None where nothing tonal sounds.
+    loudness_lufs
+        Integrated loudness (BS.1770-4), None where it is not defined.
+    warnings
+        What was wrong with a file that could still be heard.
+    codec
+        Of the file, "mp3" say; empty for samples.
+    """
+
+    path: str
+    duration_s: float
+    sample_rate_hz: int
+    spectrogram: NDArray[np.float32]
+    outline: NDArray[np.float32]
+    key: KeyEstimate | None
+    loudness_lufs: float | None
+    warnings: tuple[str, ...] = ()
+    codec: str = ""
+
+
+def hear(
+    path: Path | str, front_end: LogMel, limits: AudioLimits | None = None, *, outline_points: int = OUTLINE_POINTS
+) -> Heard:
+    """Decode a file, and make of it what the models hear; an outline of the waveform has `outline_points` at most.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be heard, or is over the limits.
+    """
+    from backbeat.audio import AudioLimits, decode
+
+    audio = decode(
+        Path(path),
+        sample_rate_hz=front_end.params.sample_rate_hz,
+        mono=True,
+        limits=AudioLimits() if limits is None else limits,
+        measure_loudness=True,
+    )
+    info = audio.info
+    heard = _heard(audio.mono, front_end, str(path), info.sample_rate_hz, audio.loudness_lufs, outline_points)
+    return replace(heard, warnings=audio.warnings, codec=info.codec)
+
+
+def hear_samples(samples: NDArray[np.float32], sample_rate_hz: int, front_end: LogMel, path: str = "") -> Heard:
+    """Make what the models hear of samples, shape (channels, samples) or (samples,), full scale ±1.
+
+    Raises
+    ------
+    ConfigError
+        If there are no samples, or some are not finite.
+    """
+    from backbeat.audio import resample
+    from backbeat.audio.loudness import loudness_lufs
+    from backbeat.audio.mixing import DEFAULT_LAYOUTS, mono_weights
+
+    samples = np.atleast_2d(np.asarray(samples, dtype=np.float32))
+    if samples.ndim != 2 or samples.size == 0:
+        raise ConfigError(f"samples of shape {samples.shape} hold no audio")
+    if not np.isfinite(samples).all():
+        raise ConfigError("the samples hold NaN or infinity")
+    channels = samples.shape[0]
+    mixed = mono_weights(DEFAULT_LAYOUTS.get(channels, ("FC",) * channels)) @ samples
+    mono = resample(mixed[np.newaxis], sample_rate_hz, front_end.params.sample_rate_hz)[0]
+    return _heard(mono, front_end, path, sample_rate_hz, loudness_lufs(samples, sample_rate_hz), OUTLINE_POINTS)
+
+
+def _heard(
+    mono: NDArray[np.float32],
+    front_end: LogMel,
+    path: str,
+    sample_rate_hz: int,
+    lufs: float | None,
+    outline_points: int,
+) -> Heard:
+    """Put together what is known of mono samples at the rate of the front end, shape (samples,)."""
+    from backbeat.analysis.key import estimate_key
+    from backbeat.features import log_mel
+
+    rate_hz = front_end.params.sample_rate_hz
+    with ThreadPoolExecutor(1, "backbeat-key") as beside:
+        key = beside.submit(estimate_key, mono, rate_hz)
+        spectrogram = log_mel(mono, front_end)
+        outline = _outline(mono, outline_points)
+        return Heard(path, mono.size / rate_hz, sample_rate_hz, spectrogram, outline, key.result(), lufs)
+
+
+def _outline(mono: NDArray[np.float32], points: int) -> NDArray[np.float32]:
+    """Return the lowest and highest sample of up to `points` equal stretches, shape (2, points)."""
+    edges = np.linspace(0, mono.size, min(points, max(mono.size, 1)), endpoint=False).astype(np.int64)
+    return np.stack([np.minimum.reduceat(mono, edges), np.maximum.reduceat(mono, edges)])
