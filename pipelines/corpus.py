@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from pydantic import ValidationError, validate_call
 
 from backbeat.corpus.contract import Corpus
 from backbeat.errors import ConfigError
@@ -20,6 +22,20 @@ def found_sources(source: Path) -> dict[str, Any]:
         "kits": tuple(str(path) for path in sorted((source / "kits").glob("*")) if path.is_dir()),
         "performances": str(groove) if (groove / "info.csv").is_file() else None,
     }
+
+
+def checked(function: Callable[..., Corpus]) -> Callable[..., Corpus]:
+    """Return a function that refuses settings of the wrong type, with ConfigError, before it does anything."""
+
+    def call(*args: Any, **settings: Any) -> Corpus:
+        try:
+            made: Corpus = validate_call(function)(*args, **settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"corpus.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return made
+
+    return call
 
 
 def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpus:
@@ -45,13 +61,13 @@ def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpu
         from backbeat.corpus.splits import Shares
 
         shares = read(Shares, settings.pop("shares"))
-        return import_folder(source, root, shares=shares, **settings)
+        return checked(import_folder)(source, root, shares=shares, **settings)
     if kind == "stems":
         from backbeat.corpus.splits import Shares
         from backbeat.corpus.stems import import_stems
 
         shares = read(Shares, settings.pop("shares"))
-        return import_stems(source, root, shares=shares, **settings)
+        return checked(import_stems)(source, root, shares=shares, **settings)
     if kind == "mirdata":
         from backbeat.corpus.mirdata_source import import_mirdata
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter, ValidationError
 
 from backbeat.errors import BackbeatError, ConfigError
+from backbeat.settings import read_settings
 from backbeat.training import Places, TrainerSettings
 
 T = TypeVar("T")
 
+# Corpora are folders of that name: it leads nowhere else.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
 
@@ -31,23 +33,7 @@ def read(cls: type[T], section: DictConfig | dict[str, Any]) -> T:
         If the section has an entry that `cls` lacks, lacks one that it needs, or has one of the wrong type.
     """
     values = plain(section) if isinstance(section, DictConfig) else section
-    _refuse_unknown(cls, values)
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise ConfigError(f"{cls.__name__}.{where}: {first['msg']}") from None
-
-
-def _refuse_unknown(cls: type, values: dict[str, Any]) -> None:
-    types = get_type_hints(cls)
-    known = {field.name for field in fields(cls)}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(f"{cls.__name__} has no setting {name!r}; it has {', '.join(sorted(known))}")
-        if is_dataclass(types[name]) and isinstance(value, dict):
-            _refuse_unknown(types[name], value)
+    return read_settings(cls, values)
 
 
 def plain(section: DictConfig) -> dict[str, Any]:
@@ -64,6 +50,10 @@ def completed(config: DictConfig) -> DictConfig:
     Files that are parameters of stages refer to nothing: `dvc exp run -S` reads and writes each on its own. So this is
     done here and not by references. What a section has itself goes before what the experiment has.
     """
+    if not _NAME.fullmatch(str(config.corpus.name)):
+        raise ConfigError(f"corpus.name: {config.corpus.name!r} is no name: letters, digits, '.', '_' and '-'")
+    if not isinstance(config.corpus.source, str) or not config.corpus.source:
+        raise ConfigError("corpus.source: name the folder that the corpus is made from")
     config = copy.deepcopy(config)
     OmegaConf.set_struct(config, False)
     for section, name in (("corpus", config.corpus.kind), ("task", config.task.name)):

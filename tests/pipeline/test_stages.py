@@ -192,6 +192,32 @@ def test_a_typing_error_in_a_setting_is_refused_by_name() -> None:
         read(TrainerSettings, config.trainer)
 
 
+@pytest.mark.parametrize("name", ["", "..", "../../elsewhere", "a/b", ".hidden", "/"])
+def test_a_corpus_cannot_be_called_what_leads_elsewhere(name: str) -> None:
+    from backbeat.errors import ConfigError
+    from pipelines.settings import completed
+
+    config = compose_with("corpus=stems")
+    config.corpus.name = name
+    with pytest.raises(ConfigError, match=r"corpus\.name"):
+        completed(config)
+
+
+def test_settings_of_a_corpus_have_their_types(tmp_path: Path) -> None:
+    from backbeat.errors import ConfigError
+    from pipelines.corpus import make
+    from pipelines.settings import completed, plain
+
+    with pytest.raises(ConfigError, match=r"corpus\.source"):
+        completed(compose_with("corpus=stems", "corpus.source=null"))
+    for setting in ("corpus.seed=x", "corpus.channels=vocals", "corpus.group_pattern=[a]"):
+        settings = plain(compose_with("corpus=stems", setting).corpus)
+        for name in ("kind", "name", "source"):
+            settings.pop(name)
+        with pytest.raises(ConfigError, match=setting.partition("=")[0]):
+            make("stems", tmp_path / "corpus", tmp_path, settings)
+
+
 def compose_with(*overrides: str) -> Any:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", list(overrides))

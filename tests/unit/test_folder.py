@@ -255,7 +255,7 @@ def test_a_row_without_audio_is_refused(tmp_path: Path) -> None:
 
 def test_the_corpus_cannot_be_its_own_source_but_may_lie_within(tmp_path: Path) -> None:
     audio(tmp_path / "a.wav")
-    with pytest.raises(ConfigError, match="cannot be made in the folder"):
+    with pytest.raises(CorpusError, match="cannot be made in the folder"):
         import_folder(tmp_path, tmp_path)
     for _ in range(2):
         corpus = import_folder(tmp_path, tmp_path / "corpus")

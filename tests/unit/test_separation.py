@@ -6,6 +6,7 @@ checkpoints and the outputs to compare with); nothing here says how well anythin
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -517,7 +518,9 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, network: SeparatorNetwor
     assert not separate_file(song, out, network, "a").skipped  # the other stem is missing
     assert separate_file(song, out, network, "a").skipped
     assert not separate_file(song, out, network, "a", SeparationOptions(again=True)).skipped
-    assert not separate_file(song, out, network, "another").skipped
+    with pytest.raises(ConfigError, match=r"vocals\.wav: was made otherwise, by a: choose another folder"):
+        separate_file(song, out, network, "another")
+    assert not separate_file(song, out, network, "another", SeparationOptions(again=True)).skipped
     write_song(song, 0.6)
     assert not separate_file(song, out, network, "another").skipped  # the song changed
     song.rename(tmp_path / "moved.wav")
@@ -544,6 +547,12 @@ def test_what_was_not_made_here_or_of_another_song_stays(tmp_path: Path, network
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {**before, RECORD: b"words"}
     assert len(separate_file(other, out, network, "a", SeparationOptions(again=True)).stems) == 2
     assert soundfile.info(out / "vocals.wav").frames == soundfile.info(other).frames
+
+    (tmp_path / "odd/vocals.wav").mkdir(parents=True)
+    for again in (False, True):
+        with pytest.raises(ConfigError):
+            separate_file(song, tmp_path / "odd", network, "a", SeparationOptions(again=again))
+    assert [path.name for path in (tmp_path / "odd").iterdir()] == ["vocals.wav"]
 
     mine = write_song(tmp_path / "mine/vocals.wav", 0.5)
     content = mine.read_bytes()
@@ -597,7 +606,7 @@ def test_stems_of_two_models_are_never_taken_for_one_set(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", stops)
         with pytest.raises(KeyboardInterrupt):
-            separate_file(song, out, network, "b")
+            separate_file(song, out, network, "b", SeparationOptions(again=True))
     assert out / "vocals.wav" in moved
     assert not separate_file(song, out, network, "a").skipped
 
@@ -725,6 +734,36 @@ def test_commands_that_would_lose_something_lose_nothing(
     ]
     made = (tmp_path / "deep/er").iterdir()
     assert sorted(os.fsencode(path.name) for path in made) == [b"a\xff", b"song __"]
+
+
+def test_a_damaged_model_is_in_nobody_s_way(models: Path) -> None:
+    run = CliRunner()
+    broken, whole = (pull(f"spleeter:{kind}", source=GOLDEN / kind) for kind in ("4stems", "2stems"))
+    (broken / "spec.json").write_text("{")
+    assert find("spleeter:2stems") == whole
+    assert "spleeter:2stems" in run.invoke(app, ["models", "validate", "spleeter:2stems"]).output
+    listed = run.invoke(app, ["models", "list"])
+    assert listed.exit_code == 0
+    assert "damaged" in listed.output
+    with pytest.raises(ModelError, match="remove the model and get it again"):
+        validate(find("spleeter:4stems"))
+    assert run.invoke(app, ["models", "remove", f"spleeter:4stems@{broken.name}"]).exit_code == 0
+    assert installed() == [whole]
+
+
+def test_a_disk_that_is_full_is_said_to_be_so(
+    tmp_path: Path, network: SeparatorNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise soundfile.LibsndfileError(2, "")
+
+    song = write_song(tmp_path / "song.flac", 0.2)
+    monkeypatch.setattr(soundfile.SoundFile, "write", fails)
+    for free, number in ((1 << 30, errno.EIO), (4096, errno.ENOSPC)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(1 << 30, 0, free))
+        with pytest.raises(OSError, match=os.strerror(number) if number == errno.ENOSPC else "System error") as caught:
+            separate_file(song, tmp_path / "out", network, "a")
+        assert caught.value.errno == number
 
 
 def test_the_allocator_is_told_to_keep_memory() -> None:

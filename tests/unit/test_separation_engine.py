@@ -175,6 +175,16 @@ def test_a_fault_ends_no_batch(tmp_path: Path, songs: list[Path]) -> None:
         with pytest.raises(ConfigError, match="leaves no time"):
             run(lambda engine: engine.separate(songs[0], "spleeter:2stems", tmp_path / "x", timeout_s=timeout_s))  # noqa: B023
     assert not (tmp_path / "other").exists()
+    with pytest.raises(ConfigError, match="give a list"):
+        run(lambda engine: engine.batch_separate("song.wav", "spleeter:2stems", tmp_path / "x"))
+
+    async def closed() -> None:
+        engine = SeparationEngine()
+        await engine.close()
+        await engine.separate(songs[0], "spleeter:2stems", tmp_path / "x")
+
+    with pytest.raises(ConfigError, match="closed"):
+        asyncio.run(closed())
 
 
 def _raise(error: BaseException) -> None:

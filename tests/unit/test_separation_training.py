@@ -16,6 +16,7 @@ from scipy.signal import butter, sosfilt
 
 from backbeat.augment import Augmentation
 from backbeat.corpus.contract import read_corpus
+from backbeat.corpus.folder import import_folder
 from backbeat.corpus.splits import Shares
 from backbeat.corpus.stems import import_stems
 from backbeat.dataset import read_labels, read_lines, write_labels
@@ -167,7 +168,7 @@ def test_folders_without_stems_are_refused(tmp_path: Path) -> None:
     (tmp_path / "songs/one/drums.wav").write_bytes(b"no audio")
     with pytest.raises(AudioError, match=r"drums\.wav"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
-    with pytest.raises(ConfigError, match="cannot be made in the folder"):
+    with pytest.raises(CorpusError, match="cannot be made in the folder"):
         import_stems(tmp_path, tmp_path, progress=False)
     with pytest.raises(ConfigError, match="not a pattern"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", group_pattern="(", progress=False)
@@ -176,6 +177,30 @@ def test_folders_without_stems_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "songs/one/vocals.flac", np.ones(100), RATE)
     with pytest.raises(CorpusError, match=r"one: has two files for one stem: drums\.wav, vocals\.flac, vocals\.wav"):
         import_stems(tmp_path / "songs", tmp_path / "corpus", progress=False)
+
+
+def test_an_import_deletes_nothing_but_a_corpus(tmp_path: Path) -> None:
+    songs = write_songs(tmp_path / "par/songs", 3, 0.1)
+    (tmp_path / "par/keep.txt").write_text("mine")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/thesis.txt").write_text("mine")
+    for root in (tmp_path / "par", songs, songs / "corpus"):
+        with pytest.raises(CorpusError, match="cannot be made in the folder"):
+            import_stems(songs, root, progress=False)
+    for import_one in (import_stems, import_folder):
+        with pytest.raises(CorpusError, match="is there and is no corpus, so it is not replaced"):
+            import_one(songs, tmp_path / "precious")
+        with pytest.raises(CorpusError, match="is there and is no corpus"):
+            import_one(songs, tmp_path / "par/keep.txt")
+    with pytest.raises(CorpusError):
+        import_folder(songs, tmp_path / "par")
+    assert (tmp_path / "precious/thesis.txt").read_text() == (tmp_path / "par/keep.txt").read_text() == "mine"
+    assert len(list(songs.iterdir())) == 3
+    for _ in range(2):  # a corpus is replaced
+        assert len(import_stems(songs, tmp_path / "corpus", progress=False).tracks) == 3
+    for channels in (("../evil", "b"), ("", "b"), "ab", ("mix", "b")):
+        with pytest.raises(ConfigError):
+            import_stems(songs, tmp_path / "other", channels=channels, progress=False)
 
 
 @pytest.mark.parametrize(

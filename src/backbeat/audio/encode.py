@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +33,8 @@ _AV_FORMATS = {
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+# With less than this left, a disk that could not be written to was full.
+_LITTLE_BYTES = 1 << 18
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 #: libVorbis's nominal bits a second of one channel at 44.1 kHz, at quality 0.0, 0.1, … 1.0 (half of stereo).
 _VORBIS_BPS = (32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000, 160000, 250000)
@@ -321,9 +325,11 @@ class _SndfileWriter:
             level = 1.0 - _vorbis_quality(bitrate or 80000 * channels, channels, sample_rate_hz)
         if isinstance(target, Path) and os.name == "posix":
             target = os.fsencode(target)  # type: ignore[assignment] # a name that is no text has no other form here
-        self._file = soundfile.SoundFile(
-            target, "w", sample_rate_hz, channels, subtype, format=kind, compression_level=level
-        )
+        self._where = Path(os.fsdecode(target)).parent if isinstance(target, Path | bytes) else None
+        with self._as_system_error():
+            self._file = soundfile.SoundFile(
+                target, "w", sample_rate_hz, channels, subtype, format=kind, compression_level=level
+            )
         for name, value in (tags or {}).items():
             if name in ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license"):
                 setattr(self._file, name, value)
@@ -332,13 +338,27 @@ class _SndfileWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with self._as_system_error():
+            self._file.close()
 
     def write(self, samples: NDArray) -> None:
         """Append samples of shape (channels, n)."""
         # In pieces: libVorbis takes stack for all that it gets at once.
-        for at in range(0, samples.shape[1], 16384):
-            self._file.write(np.ascontiguousarray(samples[self._order, at : at + 16384].T))
+        with self._as_system_error():
+            for at in range(0, samples.shape[1], 16384):
+                self._file.write(np.ascontiguousarray(samples[self._order, at : at + 16384].T))
+
+    @contextmanager
+    def _as_system_error(self) -> Iterator[None]:
+        """Raise what libsndfile says of the system as OSError: that the disk is full, it does not say itself."""
+        import soundfile
+
+        try:
+            yield
+        except soundfile.LibsndfileError as error:
+            full = self._where is not None and shutil.disk_usage(self._where).free < _LITTLE_BYTES
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, os.strerror(number) if full else str(error)) from None
 
 
 class _AvWriter:

@@ -67,8 +67,12 @@ def list_models(
             console.print()
         console.print(facts_table(rows))
     for one in separators:
-        spec_of = read_spec(one)
         console.print()
+        try:
+            spec_of = read_spec(one)
+        except ModelError as error:
+            console.print(facts_table([("model", "damaged"), ("folder", str(one)), ("cause", str(error))]))
+            continue
         rows = [("model", f"{spec_of.name} {spec_of.version}"), ("task", "separation"), ("folder", str(one))]
         rows += [("stems", ", ".join(spec_of.network.instruments)), ("licence", spec_of.licence or "not stated")]
         if spec_of.run or spec_of.data_hash:

@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from backbeat.corpus.contract import Corpus, Track, read_corpus, write_annotations, write_beats, write_onsets
+from backbeat.corpus.contract import (
+    Corpus,
+    Track,
+    check_target,
+    new_corpus,
+    read_corpus,
+    write_annotations,
+    write_beats,
+    write_onsets,
+)
 from backbeat.errors import CorpusError
-from backbeat.files import atomic_path, sha256_file
+from backbeat.files import sha256_file
 from backbeat.music import Beats, Key, Onsets, TimeSignature
 
 #: Whether audio enters a corpus as a hard link (a copy where the file system cannot) or as a copy.
@@ -110,9 +119,9 @@ def store(root: Path, tracks: Iterable[AnnotatedTrack], *, copy: CopyMode = "lin
     """
     rows: list[Track] = []
     seen: set[str] = set()
-    with atomic_path(root) as folder:
-        folder.mkdir()
+    with new_corpus(root) as folder:
         for track in tracks:
+            check_target(root, track.audio_path)
             # File names that differ in case only are one file on some systems.
             if track.id.casefold() in seen:
                 raise CorpusError(f"{track.audio_path}: track id {track.id!r} appears twice")

@@ -17,21 +17,61 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from backbeat.audio.find import AUDIO_SUFFIXES
-from backbeat.errors import AnnotationError, CorpusError
-from backbeat.files import write_text
+from backbeat.errors import AnnotationError, CorpusError, ResourceError
+from backbeat.files import atomic_path, write_text
 from backbeat.music import NOTE, Beats, Key, Onsets, TimeSignature, parse_tempo_bpm
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
 ANNOTATIONS = "annotations.csv"
 #: Files among the stems that hold their sum.
 MIXTURES = frozenset({"mixture", "mix"})
+
+
+def check_target(root: Path, *sources: Path) -> None:
+    """Refuse to make a corpus where something else would be lost.
+
+    Raises
+    ------
+    CorpusError
+        If something is at `root` that is no corpus, or a file or folder that the corpus is made from is in it.
+    """
+    place = root.resolve()
+    for source in sources:
+        if source.resolve().is_relative_to(place):
+            raise CorpusError(f"{root}: the corpus cannot be made in the folder that it is made from, nor around it")
+    empty = place.is_dir() and not any(place.iterdir())
+    if place.exists() and not empty and not (place / ANNOTATIONS).is_file():
+        raise CorpusError(
+            f"{root}: is there and is no corpus, so it is not replaced; remove it or choose another folder"
+        )
+
+
+@contextmanager
+def new_corpus(root: Path, *sources: Path) -> Iterator[Path]:
+    """Give a folder to make a corpus in; when the block ends well it replaces what is at `root` (`check_target`).
+
+    Raises
+    ------
+    CorpusError
+        As of `check_target`.
+    ResourceError
+        If it cannot be written.
+    """
+    check_target(root, *sources)
+    try:
+        with atomic_path(root) as folder:
+            folder.mkdir()
+            yield folder
+    except OSError as error:
+        raise ResourceError(f"{root}: cannot be written: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,20 @@ from pathlib import Path
 
 from backbeat.audio import AUDIO_SUFFIXES
 from backbeat.corpus.annotated import AnnotatedTrack, CopyMode, place, store
-from backbeat.corpus.contract import ANNOTATIONS, Corpus, Track, read_corpus, write_annotations
+from backbeat.corpus.contract import (
+    ANNOTATIONS,
+    Corpus,
+    Track,
+    check_target,
+    new_corpus,
+    read_corpus,
+    write_annotations,
+)
 from backbeat.corpus.event_text import guess_kind, read_beat_text, read_onset_text
 from backbeat.corpus.jams_files import JamsContents, read_jams
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.errors import AnnotationError, ConfigError, CorpusError
-from backbeat.files import atomic_path, sha256_file
+from backbeat.files import sha256_file
 
 #: First folders that say what the files are, not their genre.
 NOT_A_GENRE = frozenset({"audio", "tracks", "music", "songs", "wav", "flac", "mp3"})
@@ -109,10 +117,9 @@ def import_folder(
     Raises
     ------
     CorpusError, AnnotationError, ConfigError
-        As `scan_folder`, and where a row names audio that is not there.
+        As `scan_folder` and `check_target`, and where a row names audio that is not there.
     """
-    if root.resolve() == source.resolve():
-        raise ConfigError(f"{root}: the corpus cannot be made in the folder that it is made from")
+    check_target(root, source)
     shares = shares or Shares()
     if (source / ANNOTATIONS).is_file():
         return _take_corpus(source, root, shares, seed, licence, copy)
@@ -265,8 +272,7 @@ def _take_corpus(source: Path, root: Path, shares: Shares, seed: int, licence: s
         splits = assign_splits([t.genre for t in tracks], [t.group for t in tracks], shares, seed)
     rows: list[Track] = []
     placed: set[Path] = set()
-    with atomic_path(root) as folder:
-        folder.mkdir()
+    with new_corpus(root, source) as folder:
         for track, split in zip(corpus.tracks, splits, strict=True):
             audio = corpus.audio_path(track)
             if not audio.is_file():

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from rich.progress import track as shown
 
 from backbeat.audio import AUDIO_SUFFIXES, decode
-from backbeat.corpus.contract import MIXTURES, Corpus, Track, read_corpus, write_annotations
+from backbeat.audio.encode import encode
+from backbeat.corpus.contract import MIXTURES, Corpus, Track, new_corpus, read_corpus, write_annotations
 from backbeat.corpus.folder import groups_of, slug, track_ids
 from backbeat.corpus.splits import Shares, assign_splits
 from backbeat.errors import ConfigError, CorpusError
-from backbeat.files import atomic_path, sha256_file
+from backbeat.files import sha256_file
 
 _SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
@@ -73,16 +74,20 @@ def import_stems(
     Raises
     ------
     CorpusError
-        If there are no stems, a song has one only, or two of one name, or those of a song do not fit each other.
+        If there are no stems, a song has one only, or two of one name, or those of a song do not fit each other; if
+        `root` holds something that is no corpus, or lies in `source`, or around it.
     AudioError
         If a file cannot be decoded.
     ConfigError
         If the pattern is not a regular expression, or matches nothing, or names of channels make no sense.
     """
-    if root.resolve() == source.resolve():
-        raise ConfigError(f"{root}: the corpus cannot be made in the folder that it is made from")
-    if channels and (len(set(channels)) < 2 or len(set(channels)) != len(channels)):
+    if root.resolve().is_relative_to(source.resolve()):
+        raise CorpusError(f"{root}: the corpus cannot be made in the folder that it is made from")
+    if channels and (isinstance(channels, str) or len(set(channels)) < 2 or len(set(channels)) != len(channels)):
         raise ConfigError("channels must name two stems or more, each once")
+    for name in channels:
+        if slug(name) != name or name in MIXTURES:
+            raise ConfigError(f"{name!r} cannot name a stem: letters, digits, '.', '_' and '-' can, but no mixture")
     if not source.is_dir():
         raise CorpusError(f"{source}: is not a folder")
     songs = list(_songs(source, group_pattern, by_channel=bool(channels)))
@@ -91,8 +96,7 @@ def import_stems(
         raise CorpusError(f"{source}: holds no {'audio files' if channels else wanted}")
     splits = _splits(songs, shares or Shares(), seed)
     rows = []
-    with atomic_path(root) as folder:
-        folder.mkdir()
+    with new_corpus(root, source) as folder:
         for song, split in shown(
             list(zip(songs, splits, strict=True)), description=f"stems of {root.name}", disable=not progress
         ):
@@ -173,7 +177,5 @@ def _by_file(song: _Song) -> tuple[dict[str, NDArray[np.float32]], int]:
 
 def _write(path: Path, samples: NDArray[np.float32], rate_hz: int) -> None:
     """Write as 24-bit FLAC, which holds what 16-bit stems sum to; a sum beyond full scale is clipped."""
-    import soundfile
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(samples.T, -1.0, 1.0), rate_hz, subtype="PCM_24", format="FLAC")
+    encode(path, samples, rate_hz, bit_depth=24)

@@ -132,6 +132,7 @@ class SeparationEngine:
         self._threads = ThreadPoolExecutor(concurrency, "backbeat-separation")
         self._networks: dict[Path, tuple[SeparatorSpec, SeparatorNetwork]] = {}
         self._loading = threading.Lock()
+        self._closed = False
         self._counting = threading.Lock()
         self._stats = EngineStats()
         self._failed: Counter[str] = Counter()
@@ -154,6 +155,7 @@ class SeparationEngine:
 
     async def close(self) -> None:
         """Wait for what runs and let the models go."""
+        self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
         self._networks.clear()
 
@@ -197,6 +199,8 @@ class SeparationEngine:
         """
         if timeout_s is not None and not timeout_s > 0:
             raise ConfigError(f"a time limit of {timeout_s:g} s leaves no time")
+        if self._closed:
+            raise ConfigError("the engine was closed")
         stop = threading.Event()
         job = self._threads.submit(self._work, Path(path), model, Path(output_dir), options, timeout_s, progress, stop)
         working = asyncio.wrap_future(job)
@@ -237,6 +241,8 @@ class SeparationEngine:
         -------
         An outcome for each file, in their order; one that fails stops none of the others.
         """
+        if isinstance(paths, str | Path):
+            raise ConfigError("several files are asked for: give a list of them")
         songs = [Path(path) for path in paths]
 
         async def one(song: Path, name: str) -> Outcome:

@@ -230,8 +230,8 @@ def separate_file(
     AudioError
         If the file cannot be heard, or its rate cannot be written in the format.
     ConfigError
-        If a stem is not known; if, unless they are to be made again, the folder has stems of another song or files of
-        their names that were not made here; if a stem would replace the song.
+        If a stem is not known; if, unless they are to be made again, the folder has stems of another song, or files of
+        their names that were made otherwise or not here; if a stem would replace the song.
     """
     chosen, how, before = options.check(network.params.instruments), options.how, options.before
     targets = {name: folder / f"{name}.{how.suffix}" for name in chosen}
@@ -242,7 +242,9 @@ def separate_file(
     if not options.again:
         if all(file.is_file() and _alike(files.get(file.name), made_so) for file in targets.values()):
             return Separated(targets, skipped=True)
-        _keep_others(folder, targets.values(), files, source)
+        _keep_others(folder, targets.values(), files, made_so)
+    if taken := [file for file in targets.values() if file.is_dir()]:
+        raise ConfigError(f"{taken[0]}: is a folder: choose another place for the stems")
     if any(file.exists() and file.samefile(path) for file in targets.values()):
         raise ConfigError(f"{path}: would be replaced by a stem of itself: choose another folder")
     # What the format cannot hold is said before anything is made.
@@ -272,7 +274,7 @@ def separate_file(
                     cache.keep(key, name, file)
         files = _recorded(folder)  # once more: another may have written some meanwhile
         if not options.again:
-            _keep_others(folder, targets.values(), files, source)
+            _keep_others(folder, targets.values(), files, made_so)
         # Were this to stop half-way, nothing would say how these were made, only that they may be replaced.
         write_json(folder / RECORD, {"files": {**files, **dict.fromkeys(file.name for file in made.values())}})
         for name, file in made.items():
@@ -400,8 +402,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """Return how each file of a folder of stems was made, by its name; None for one that was being replaced."""
     try:
         files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
-        return dict(files)
-    except (OSError, ValueError, KeyError, TypeError):
+        return {name: made for name, made in files.items() if made is None or "source_sha256" in made}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -410,17 +412,23 @@ def _alike(made: Any, wanted: dict[str, Any]) -> bool:
     return isinstance(made, dict) and {**made, "source": wanted["source"]} == wanted
 
 
-def _keep_others(folder: Path, targets: Iterable[Path], files: dict[str, Any], source: dict[str, str]) -> None:
-    """Refuse a folder with stems of another song, and to replace what was not made here. A song that changed may."""
+def _keep_others(folder: Path, targets: Iterable[Path], files: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse a folder with stems of another song, and to replace what was made otherwise, unless the song changed."""
     for made in files.values():
-        if isinstance(made, dict) and not any(made.get(name) == value for name, value in source.items()):
+        if isinstance(made, dict) and not any(made.get(name) == wanted[name] for name in ("source", "source_sha256")):
             raise ConfigError(
                 f"{folder}: has the stems of another song, {made.get('source')}: choose another folder (--out), or "
                 "replace them (--force)"
             )
     for file in targets:
-        if file.exists() and file.name not in files:
+        if not file.exists():
+            continue
+        if file.name not in files:
             raise ConfigError(f"{file}: is there already and was not made here: move it, or replace it (--force)")
+        made = files[file.name]
+        if isinstance(made, dict) and made["source_sha256"] == wanted["source_sha256"] and not _alike(made, wanted):
+            how = f"was made otherwise, by {made.get('model')}"
+            raise ConfigError(f"{file}: {how}: choose another folder (--out), or replace it (--force)")
 
 
 def _blocks(samples: NDArray[np.float32], weights: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -167,8 +167,16 @@ def installed(root: Path | None = None) -> list[Path]:
     for kind in OFFICIAL:
         folder = (root or models_folder()) / "spleeter" / kind
         versions = [one for one in folder.iterdir() if (one / SPEC).is_file()] if folder.is_dir() else []
-        found += sorted(versions, key=lambda one: read_spec(one).provenance.get("imported", ""), reverse=True)
+        found += sorted(versions, key=_imported, reverse=True)
     return found
+
+
+def _imported(folder: Path) -> str:
+    """Return when a model was imported; one that cannot be read stands behind all others."""
+    try:
+        return read_spec(folder).provenance.get("imported", "")
+    except ModelError:
+        return ""
 
 
 def find(name: str, root: Path | None = None) -> Path:
@@ -202,9 +210,9 @@ def read_spec(folder: Path) -> SeparatorSpec:
     except FileNotFoundError:
         raise ModelError(f"{folder}: no model here ({SPEC} is missing)") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
+        raise ModelError(f"{path}: cannot be read: {error}; remove the model and get it again") from None
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+        raise ModelError(f"{path}: {error}; remove the model and get it again") from None
 
 
 def load_network(folder: Path) -> SeparatorNetwork:
@@ -365,7 +373,8 @@ def _checkpoint(path: Path) -> Iterator[tuple[Path, Path]]:
                     with (Path(scratch) / name).open("wb") as out:
                         shutil.copyfileobj(content, out)  # type: ignore[arg-type]
         except (tarfile.TarError, EOFError, OSError) as error:
-            cause = str(error).partition("\n")[0]  # what each kind of archive said is on a line of its own
+            # A reader of each kind of archive has its say, on a line of its own; together they mean that it is none.
+            cause = "it is no .tar.gz" if "\n" in str(error) else str(error)
             raise ModelError(f"{path}: cannot be read as an archive: {cause}") from None
         for name in (_INDEX, _DATA):
             if not (Path(scratch) / name).is_file():

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from backbeat.corpus.contract import ANNOTATIONS, Corpus, Track, read_corpus, write_annotations
+from backbeat.corpus.contract import ANNOTATIONS, Corpus, Track, check_target, read_corpus, write_annotations
 from backbeat.errors import CorpusError
 from backbeat.files import atomic_path, sha256_file
 
@@ -91,10 +91,7 @@ def make_corpus(
     CorpusError
         If `root` is there and is no corpus, or a worker died.
     """
-    if root.exists() and not (root / ANNOTATIONS).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise CorpusError(
-            f"{root}: is there and is no corpus, so it is not replaced; remove it or choose another folder"
-        )
+    check_target(root)
     partial = root.parent / f".{root.name}.partial-{mark}"
     (partial / "rows").mkdir(parents=True, exist_ok=True)
     waiting = [job for job in jobs if not (_row_folder(partial, job) / ANNOTATIONS).is_file()]
