@@ -220,6 +220,14 @@ class Analyzer:
         kept = {*fields, "schema_version", "models", "warnings"}
         return {name: value for name, value in whole.to_dict().items() if name in kept}
 
+    def genre_features(self, heard: Heard) -> NDArray[np.float32]:
+        """Return the numbers that the genre is told by, of what was heard; tracks that sound alike have them alike."""
+        return self._genre.features(heard.spectrogram)
+
+    def genre_of(self, features: NDArray[np.float32]) -> GenreGuess:
+        """Return the genre that `genre_features` tell; ConfigError for another number of them."""
+        return _genre_guess(self._genre.classify_features(features))
+
     def share(self, max_rows: int, on_batch: Callable[[str, int], None] | None = None) -> None:
         """Let several threads judge at once: what waits for a network goes through it together (`Batched`).
 
@@ -256,7 +264,6 @@ def _analysis(
     tempo_bpm = None if beats is None else estimate_tempo_bpm(beats)
     signature = None if beats is None or onsets is None else estimate_time_signature(beats, onsets.times_s)
     lufs, duration_s = heard.loudness_lufs, heard.duration_s
-    shares = {} if guess is None else {name: round(share, 4) for name, share in guess.probabilities.items()}
     return Analysis(
         path=heard.path,
         duration_s=round(duration_s, 4),
@@ -266,7 +273,7 @@ def _analysis(
         beats=() if beats is None else _beat_events(beats),
         onsets=tuple(OnsetEvent(time_s, strength) for time_s, _, strength in _events(onsets, duration_s)),
         drums=tuple(DrumEvent(*event) for event in _events(drums, duration_s)),
-        genre=GenreGuess("", {}, True) if guess is None else GenreGuess(guess.label, shares, guess.unsure),
+        genre=GenreGuess("", {}, True) if guess is None else _genre_guess(guess),
         key=_key_guess(heard.key),
         loudness_lufs=None if lufs is None else round(lufs, 2),
         models=models,
@@ -299,6 +306,10 @@ def _events(onsets: Onsets | None, duration_s: float) -> list[tuple[float, str, 
         return []
     times_s, velocities = np.round(onsets.times_s, 4).tolist(), np.round(onsets.velocities, 3).tolist()
     return [event for event in zip(times_s, onsets.classes, velocities, strict=True) if event[0] <= duration_s]
+
+
+def _genre_guess(guess: GenreResult) -> GenreGuess:
+    return GenreGuess(guess.label, {name: round(share, 4) for name, share in guess.probabilities.items()}, guess.unsure)
 
 
 def _key_guess(estimate: KeyEstimate | None) -> KeyGuess | None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from backbeat.errors import ConfigError
 from backbeat.genre.network import GenreNetwork
 from backbeat.genre.timbre import TIMBRE_SIZE, timbre_statistics
 from backbeat.layers import for_inference
@@ -132,19 +133,31 @@ class GenreClassifier:
             windows = np.stack([log_mel[start : start + length] for start in starts[first : first + BATCH]])
             yield windows.astype(np.float32)
 
+    def features(self, log_mel: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map (frames, mel_bands) to what the genre is told by: the mean embedding, with the timbre where it counts."""
+        return self.measures(log_mel) if self._quick.timbre else self.embed(log_mel)
+
+    @property
+    def feature_count(self) -> int:
+        """Length of `features`."""
+        return int(self._quick.head.in_features)
+
     def classify(self, log_mel: NDArray[np.floating]) -> GenreResult:
         """Map (frames, mel_bands) to label, probabilities and embedding."""
+        return self.classify_features(self.features(log_mel))
+
+    def classify_features(self, features: NDArray[np.float32]) -> GenreResult:
+        """Map what `features` gave to label, probabilities and embedding; ConfigError for another length."""
+        if features.shape != (self.feature_count,):
+            raise ConfigError(f"the genre is told by {self.feature_count} numbers, not {features.size}")
+        # The head is linear: of the mean over windows it gives the mean of what it would give of each.
+        with torch.inference_mode():
+            logits = self._quick.head(torch.from_numpy(features)).numpy()
         unfamiliar = False
-        if self._quick.timbre:
-            whole = self.measures(log_mel)
-            embedding = whole[:-TIMBRE_SIZE]
-            with torch.inference_mode():
-                logits = self._quick.head(torch.from_numpy(whole)).numpy()
-            if self.decoding.familiar_within is not None:
-                known, scale = self._quick.references.numpy(), self._quick.scale.numpy()
-                unfamiliar = bool(nearness(distances(whole[None], known, scale))[0] > self.decoding.familiar_within)
-        else:
-            embedding, logits = self.logits(log_mel)
+        if self._quick.timbre and self.decoding.familiar_within is not None:
+            known, scale = self._quick.references.numpy(), self._quick.scale.numpy()
+            unfamiliar = bool(nearness(distances(features[None], known, scale))[0] > self.decoding.familiar_within)
+        embedding = features[:-TIMBRE_SIZE] if self._quick.timbre else features
         scaled = logits.astype(np.float64) / self.decoding.temperature
         shares = np.exp(scaled - scaled.max())
         shares /= shares.sum()

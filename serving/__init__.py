@@ -1,0 +1,1 @@
+"""The service: every model behind HTTP, packaged by BentoML."""

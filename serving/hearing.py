@@ -1,0 +1,136 @@
+"""Decoding in processes of its own: what a hostile file does there ends there.
+
+Each process has a limit on memory, each file one on time. A process that dies or hangs is replaced, and the file that
+it worked on is answered for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pebble import ProcessExpired, ProcessPool
+
+from backbeat.analysis.hearing import Heard
+from backbeat.audio.limits import AudioLimits
+from backbeat.errors import AudioLimitError, DamagedAudioError, TimeLimitError
+
+if TYPE_CHECKING:
+    from backbeat.features import LogMel
+
+_front_end: LogMel | None = None
+
+
+def _begin(model: Path, extra_bytes: int) -> None:
+    """Get a process ready: import and load all that hearing needs, then limit what may come on top."""
+    global _front_end
+    import torch
+
+    from backbeat.analysis.hearing import hear_samples
+    from backbeat.features import LogMel
+    from backbeat.model import load_spec
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this
+    torch.set_num_threads(1)
+    _front_end = LogMel(load_spec(model, "beat").features)
+    rate_hz = _front_end.params.sample_rate_hz
+    hear_samples(np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32), rate_hz, _front_end)
+    import av  # noqa: F401
+    import soundfile  # noqa: F401
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with Path("/proc/self/statm").open() as stream:
+        used = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + extra_bytes, used + extra_bytes))
+
+
+def _ready() -> bool:
+    return _front_end is not None
+
+
+def _hear(path: str, limits: AudioLimits) -> Heard:
+    from backbeat.analysis.hearing import hear
+
+    assert _front_end is not None  # noqa: S101 (the initializer has run)
+    with _stderr_shut():
+        return hear(path, _front_end, limits, outline_points=0)
+
+
+@contextmanager
+def _stderr_shut() -> Iterator[None]:
+    """Keep what the C libraries say of a damaged file out of the logs: it can be much, and of the caller's choosing."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class HearingPool:
+    """Processes that hear files.
+
+    Parameters
+    ----------
+    model
+        The folder of a beat model, whose front end all models share.
+    processes
+        How many.
+    seconds, extra_bytes
+        The longest that a file may take, and the memory that it may need.
+    """
+
+    def __init__(self, model: Path, processes: int, seconds: float, extra_bytes: int) -> None:
+        self._seconds = seconds
+        self._count = processes
+        # Fresh processes: a fork of one with threads may hang.
+        self._pool = ProcessPool(
+            processes,
+            max_tasks=500,  # so that what a library leaks goes with its process
+            initializer=_begin,
+            initargs=(model, extra_bytes),
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    async def start(self) -> None:
+        """Wait until the processes are ready."""
+        await asyncio.gather(*(asyncio.wrap_future(self._pool.schedule(_ready)) for _ in range(self._count)))
+
+    async def hear(self, path: Path, limits: AudioLimits) -> Heard:
+        """Hear a file.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be heard, is over the limits, or brought its process down.
+        TimeLimitError
+            If it took too long.
+        """
+        job = self._pool.schedule(_hear, args=(str(path), limits), timeout=self._seconds)
+        try:
+            return await asyncio.wrap_future(job)
+        except TimeoutError:
+            raise TimeLimitError(f"the file was not decoded within {self._seconds:g} s") from None
+        except ProcessExpired:
+            raise DamagedAudioError(path, "made the decoder fail") from None
+        except MemoryError:
+            raise AudioLimitError(path, "needs more memory to decode than is allowed") from None
+        except RuntimeError as error:
+            if "memory" in str(error).lower():  # as torch says it
+                raise AudioLimitError(path, "needs more memory to decode than is allowed") from None
+            raise
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()

@@ -1,0 +1,221 @@
+"""What is heard in a file: everything, or a part."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from backbeat.analysis import Analysis, analysis_schema
+from backbeat.errors import BackbeatError
+from serving.analysing import Hearing
+from serving.problems import PROBLEM_SCHEMA, Problem, body_of, problem_of
+from serving.records import row_of
+from serving.routes.common import FILES, GUARDED, Ears, allowed, body, described, scanned
+from serving.uploads import Upload
+
+router = APIRouter(prefix="/v1", tags=["analysis"])
+
+#: Every field that can be asked for.
+FIELDS = tuple(name for name in Analysis.__dataclass_fields__ if name not in ("schema_version", "models", "warnings"))
+_BEATS = ("path", "duration_s", "tempo_bpm", "time_signature", "beats")
+_ONSETS = ("path", "duration_s", "onsets", "drums")
+_GENRE = ("path", "duration_s", "genre")
+
+_SCHEMA = {name: value for name, value in analysis_schema().items() if not name.startswith("$")}
+_FIELDS_HELP = f"Fields of the analysis to give, with commas between; all when left out. There are {', '.join(FIELDS)}."
+
+
+def _part(fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the schema of an analysis of which there are some fields, and what is always there."""
+    kept = ("schema_version", *fields, "models", "warnings")
+    models = {"type": "object", "additionalProperties": {"type": "object"}}
+    properties = {name: _SCHEMA["properties"][name] for name in kept} | {"models": models}
+    return {"type": "object", "properties": properties, "required": list(kept), "additionalProperties": False}
+
+
+def _answers(schema: dict[str, Any], example: Any = None) -> dict[int | str, dict[str, Any]]:
+    content: dict[str, Any] = {"schema": schema} | ({} if example is None else {"example": example})
+    return {200: {"description": "What was heard", "content": {"application/json": content}}}
+
+
+_ORIGIN = {"name": "backbeat-beat", "version": "1", "run": None, "data_hash": "md5:6ffb"}
+_EXAMPLE = {
+    "schema_version": 1,
+    "path": "song.mp3",
+    "duration_s": 30.0,
+    "tempo_bpm": 120.02,
+    "time_signature": "4/4",
+    "beats": [{"time_s": 0.512, "position": 1}, {"time_s": 1.012, "position": 2}],
+    "models": {"beat": _ORIGIN},
+    "warnings": [],
+}
+
+
+def chosen_fields(text: str | None) -> tuple[str, ...]:
+    """Return the fields of a list with commas; Problem when there is none of that name."""
+    if text is None:
+        return FIELDS
+    fields = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in fields:
+        if name not in FIELDS:
+            raise Problem("wrong_value", f"fields: there is no field {name[:40]!r}; there are {', '.join(FIELDS)}")
+    if not fields:
+        raise Problem("wrong_value", f"fields: name one or more of {', '.join(FIELDS)}")
+    return fields
+
+
+async def _analyse(request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...]) -> dict[str, Any]:
+    async with hearing.queue.turn():
+        heard = await hearing.hear(upload.path)
+        answer = await hearing.judge(heard, fields)
+    if "path" in answer:
+        answer["path"] = upload.name
+    route = request.scope["route"].path
+    row = row_of(heard, answer, request_id=request.state.request_id, route=route)
+    request.app.state.recorder.add(row)
+    return answer
+
+
+async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> dict[str, Any]:
+    limit_s = request.app.state.settings.limits.request_s
+    async with hearing.queue.place(), scanned(request) as (files, _):
+        try:
+            async with asyncio.timeout(limit_s):
+                return await _analyse(request, hearing, files[0], fields)
+        except TimeoutError:
+            raise Problem("timed_out", f"the work took longer than {limit_s:g} s", {"Retry-After": "30"}) from None
+
+
+@router.post(
+    "/analyze",
+    dependencies=[allowed("analyze")],
+    responses=_answers(
+        {"type": "object", "properties": _SCHEMA["properties"], "required": ["schema_version", "models", "warnings"]},
+        _EXAMPLE,
+    ),
+    openapi_extra=described(FILES, **body()),
+)
+async def analyze(
+    request: Request, hearing: Ears, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+) -> dict[str, Any]:
+    """Analyse a file of any audio format: beats and bars, drums and onsets, genre, key, tempo, loudness."""
+    return await _one(request, hearing, chosen_fields(fields))
+
+
+@router.post(
+    "/analyze/batch",
+    dependencies=[allowed("analyze")],
+    responses=_answers(
+        {
+            "type": "object",
+            "properties": {"results": {"type": "array", "items": {"anyOf": [{"type": "object"}, PROBLEM_SCHEMA]}}},
+            "required": ["results"],
+        }
+    ),
+    openapi_extra=described(FILES, **body(multiple=True)),
+)
+async def analyze_batch(
+    request: Request, hearing: Ears, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+) -> dict[str, Any]:
+    """Analyse several files, each sent as a field `file`: an analysis or an error for each, in their order."""
+    chosen = chosen_fields(fields)
+    limits = request.app.state.settings.limits
+
+    async def one(upload: Upload) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(limits.request_s):
+                return await _analyse(request, hearing, upload, chosen)
+        except TimeoutError:
+            problem = Problem("timed_out", f"the work took longer than {limits.request_s:g} s")
+        except BackbeatError as error:
+            problem = problem_of(error)
+        return body_of(problem.code, f"{upload.name}: {problem.detail}", request.state.request_id)
+
+    async with hearing.queue.place(), scanned(request, limits.files) as (files, _):
+        return {"results": await asyncio.gather(*(one(file) for file in files))}
+
+
+@router.post(
+    "/beats",
+    dependencies=[allowed("analyze")],
+    responses=_answers(_part(_BEATS), _EXAMPLE),
+    openapi_extra=described(FILES, **body()),
+)
+async def beats(request: Request, hearing: Ears) -> dict[str, Any]:
+    """Find beats, their positions in the bar, tempo and time signature."""
+    return await _one(request, hearing, _BEATS)
+
+
+@router.post(
+    "/onsets",
+    dependencies=[allowed("analyze")],
+    responses=_answers(_part(_ONSETS)),
+    openapi_extra=described(FILES, **body()),
+)
+async def onsets(request: Request, hearing: Ears) -> dict[str, Any]:
+    """Find what begins to sound, and which drums are struck how hard."""
+    return await _one(request, hearing, _ONSETS)
+
+
+@router.post(
+    "/genre",
+    dependencies=[allowed("analyze")],
+    responses=_answers(_part(_GENRE)),
+    openapi_extra=described(FILES, **body()),
+)
+async def genre(request: Request, hearing: Ears) -> dict[str, Any]:
+    """Tell the genre, with the probability of each."""
+    return await _one(request, hearing, _GENRE)
+
+
+class Features(BaseModel):
+    """The numbers that `/v1/embedding` gave."""
+
+    features: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]], Field(min_length=1, max_length=4096)
+    ]
+
+
+class GenreAnswer(BaseModel):
+    """The likeliest genre, and the probability of each."""
+
+    label: str
+    probabilities: dict[str, float]
+    unsure: bool
+
+
+class EmbeddingAnswer(BaseModel):
+    """What the genre is told by: tracks that sound alike have it alike."""
+
+    features: list[float]
+    model: str
+    version: str
+
+
+@router.post(
+    "/genre/features",
+    dependencies=[allowed("analyze")],
+    openapi_extra=described([*GUARDED, "wrong_value", "not_ready"]),
+)
+async def genre_of_features(hearing: Ears, given: Features) -> GenreAnswer:
+    """Tell the genre of features that were extracted before, with `/v1/embedding` of the same version."""
+    return GenreAnswer(**asdict(hearing.genre(given.features)))
+
+
+@router.post("/embedding", dependencies=[allowed("analyze")], openapi_extra=described(FILES, **body()))
+async def embedding(request: Request, hearing: Ears) -> EmbeddingAnswer:
+    """Give the numbers that the genre model tells genres by, to compare tracks or to ask for the genre again."""
+    limit_s = request.app.state.settings.limits.request_s
+    async with hearing.queue.place(), scanned(request) as (files, _):
+        try:
+            async with asyncio.timeout(limit_s), hearing.queue.turn():
+                features = await hearing.embed(await hearing.hear(files[0].path))
+        except TimeoutError:
+            raise Problem("timed_out", f"the work took longer than {limit_s:g} s", {"Retry-After": "30"}) from None
+    origin = hearing.models["genre"]
+    return EmbeddingAnswer(features=features, model=origin.name, version=origin.version)

@@ -1,0 +1,95 @@
+"""What endpoints share: who calls, what went wrong, the files of a request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends
+from starlette.datastructures import FormData
+from starlette.requests import Request
+
+from serving.access import Caller
+from serving.analysing import NOT_READY, Hearing
+from serving.problems import Problem
+from serving.scan import Scanner
+from serving.uploads import Upload, uploads
+
+#: What every endpoint that asks who calls can answer.
+GUARDED = ["bad_request", "no_access", "not_allowed", "too_many", "fault"]
+#: And every one that takes a file.
+FILES = [
+    *GUARDED,
+    "too_slow",
+    "too_large",
+    "unsupported_audio",
+    "wrong_type",
+    "unheard_audio",
+    "refused_file",
+    "wrong_value",
+    "not_ready",
+    "no_room",
+    "timed_out",
+]
+
+
+def allowed(scope: str) -> Any:
+    """Return the dependency that lets in who may do something, and counts their calls."""
+
+    async def caller(request: Request) -> Caller:
+        state = request.app.state
+        address = request.client.host if request.client else ""
+        try:
+            found: Caller = await state.doorkeeper.caller(request)
+        except Problem:
+            await state.rates.check(address, None)
+            raise
+        request.state.caller = found.name
+        await state.rates.check(address, found)
+        if scope not in found.scopes:
+            raise Problem("not_allowed", f"this needs the scope {scope!r}")
+        return found
+
+    return Depends(caller)
+
+
+def hearing_of(request: Request) -> Hearing:
+    """Return the models; Problem until they are there."""
+    hearing: Hearing | None = request.app.state.hearing
+    if hearing is None or not hearing.ready:
+        raise NOT_READY
+    return hearing
+
+
+Ears = Annotated[Hearing, Depends(hearing_of)]
+
+
+@asynccontextmanager
+async def scanned(request: Request, max_files: int = 1) -> AsyncIterator[tuple[list[Upload], FormData]]:
+    """Take the files of a request (`uploads`), each of which the scanner has let pass."""
+    scanner = Scanner(request.app.state.settings.scan)
+    async with uploads(request, max_files) as (files, form):
+        request.state.facts = {"bytes": sum(file.size for file in files), "files": len(files)}
+        for file in files:
+            await scanner.check(file.path)
+        yield files, form
+
+
+def body(multiple: bool = False, **fields: Any) -> dict[str, Any]:
+    """Return the OpenAPI description of a body with a file, or several, and fields beside it."""
+    binary = {"type": "string", "format": "binary"}
+    file: dict[str, Any] = {"type": "array", "items": binary} if multiple else binary
+    form = {"type": "object", "required": ["file"], "properties": {"file": file, **fields}}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
+    if not multiple:
+        content["application/octet-stream"] = {"schema": binary}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def described(codes: list[str], **extra: Any) -> dict[str, Any]:
+    """Return what the OpenAPI document says of an endpoint beside its own: its errors, and its body."""
+    return {"x-problems": codes, **extra}
+
+
+Predicate = Callable[[str], bool]

@@ -1,0 +1,185 @@
+"""How the service behaves: `conf/serving/default.yaml`, a file of one's own before it, variables before both."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from limits import parse
+
+from backbeat.audio.limits import AudioLimits
+from backbeat.errors import ConfigError
+from backbeat.settings import read_settings
+
+DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
+#: Names a file of settings.
+FILE_VARIABLE = "BACKBEAT_SERVING"
+_VALUE_VARIABLE = re.compile(r"BACKBEAT_SERVING__([A-Z0-9_]+?)(?:__([A-Z0-9_]+))?")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders of models by task, windows in a batch, threads of a network."""
+
+    folders: dict[str, str]
+    batch_windows: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a request may ask for; ConfigError when a limit leaves nothing."""
+
+    max_bytes: int
+    max_seconds: float
+    upload_s: float
+    hearing_s: float
+    request_s: float
+    hearing_bytes: int
+    hearing_processes: int
+    at_once: int
+    waiting: int
+    files: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"limits.{name} must be above 0")
+
+    @property
+    def audio(self) -> AudioLimits:
+        """What decoding may be asked for."""
+        return AudioLimits(self.max_bytes, self.max_seconds, self.hearing_bytes)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call; ConfigError when a secret is too short to be one."""
+
+    keys: str
+    jwt_secret: str
+    jwt_jwks_url: str
+    jwt_audience: str
+    jwt_issuer: str
+    cors_origins: list[str]
+
+    def __post_init__(self) -> None:
+        if self.jwt_secret and len(self.jwt_secret.encode()) < 32:
+            raise ConfigError("access.jwt_secret must have 32 bytes or more (RFC 7518, section 3.2)")
+        if self.jwt_secret and self.jwt_jwks_url:
+            raise ConfigError("tokens have a secret or public keys, not both: set one of jwt_secret and jwt_jwks_url")
+        if self.jwt_jwks_url and not self.jwt_jwks_url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ConfigError("access.jwt_jwks_url must be https")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often may be called; ConfigError when a rate is none."""
+
+    per_key: str
+    per_address: str
+    redis: str
+
+    def __post_init__(self) -> None:
+        for name in ("per_key", "per_address"):
+            try:
+                if value := getattr(self, name):
+                    parse(value)
+            except ValueError:
+                raise ConfigError(f"rates.{name}: {getattr(self, name)!r} is no rate; write 600/minute") from None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where clamd listens, and how long it may take."""
+
+    clamd: str
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Logs:
+    """What is told, and where the audit log lies in `state`."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    audit: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """Where in `state` what was served is kept, how many rows or seconds make a file, and the most bytes in all."""
+
+    folder: str
+    rows: int
+    seconds: float
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it; see conf/serving/default.yaml."""
+
+    mode: Literal["local", "production"]
+    state: str
+    models: Models
+    limits: Limits
+    access: Access
+    rates: Rates
+    scan: Scan
+    logs: Logs
+    records: Records
+
+    def place(self, name: str) -> Path:
+        """Return where a file of the state lies."""
+        return Path(self.state) / name
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be read, or a setting is unknown or makes no sense.
+    """
+    values = _yaml(DEFAULT)
+    if named := environment.get(FILE_VARIABLE):
+        _merge(values, _yaml(Path(named)), named)
+    for name, text in environment.items():
+        if match := _VALUE_VARIABLE.fullmatch(name):
+            section, key = match[1].lower(), (match[2] or "").lower()
+            # A text stays one: a secret of digits, say.
+            value = text if isinstance(_at(values, section, key), str) else yaml.safe_load(text)
+            _merge(values, {section: {key: value}} if key else {section: value}, name)
+    return read_settings(Settings, values)
+
+
+def _at(values: dict[str, Any], section: str, key: str) -> Any:
+    found = values.get(section)
+    return found.get(key) if key and isinstance(found, dict) else found
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: the settings cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: the settings are no mapping")
+    return values
+
+
+def _merge(values: dict[str, Any], others: dict[str, Any], where: str) -> None:
+    """Put others before values, section by section."""
+    for name, other in others.items():
+        if name not in values:
+            raise ConfigError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(values))}")
+        if isinstance(values[name], dict) and isinstance(other, dict):
+            values[name] = {**values[name], **other}
+        else:
+            values[name] = other

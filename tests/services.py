@@ -1,0 +1,93 @@
+"""A started service, as users have it: `bentoml serve` in processes of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[1]
+RATE_HZ = 44100
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """A service that runs: its address, its process, its state and what it printed."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    state: Path
+    log: Path
+
+    def client(self, **how: object) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=120, **how)  # type: ignore[arg-type]
+
+    def wait(self, seconds: float = 120.0) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.2)
+        raise AssertionError(self.log.read_text())
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Service]:
+    """Run the service with settings, as variables without their prefix: `limits__max_bytes="1000"`."""
+    port = free_port()
+    log = folder / "log.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    variables = {f"BACKBEAT_SERVING__{name.upper()}": value for name, value in settings.items()}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("BACKBEAT_")},
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BACKBEAT_SERVING__STATE": str(folder / "state"),
+        "TMPDIR": str(folder / "tmp"),
+        **variables,
+    }
+    (folder / "tmp").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Backbeat", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    service = Service(f"http://127.0.0.1:{port}", process, folder / "state", log)
+    try:
+        service.wait()
+        yield service
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def clicks(seconds: float = 6.0, bpm: float = 120.0, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
+    """A beat that any tracker finds, in stereo."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    since = time_s % (60 / bpm)
+    sound = 0.5 * np.sin(2 * np.pi * 1000 * since) * np.exp(-since / 0.02) + 0.02 * np.sin(2 * np.pi * 220 * time_s)
+    return np.stack([sound, sound]).astype(np.float32)
