@@ -97,7 +97,8 @@ class Envelope:
                     raise too_large(limits.max_bytes)
                 await self.app(scope, limited(receive, limits.max_bytes, limits.upload_s), answer)
             except ClientDisconnect:
-                status = _GONE
+                # Nobody reads it; but what stands round this waits for an answer.
+                await Response(status_code=_GONE)(scope, receive, answer)
             except Exception as error:
                 if not isinstance(error, Problem):
                     _LOG.exception("fault")

@@ -11,7 +11,8 @@ import bentoml
 from serving.app import create_app
 from serving.settings import load_settings
 
-app = create_app(load_settings())
+settings = load_settings()
+app = create_app(settings)
 
 
 class Everything:
@@ -28,8 +29,8 @@ class Everything:
 @bentoml.service(
     name="backbeat",
     workers=int(os.environ.get("BACKBEAT_WORKERS", "1")),
-    # Time limits and places in the queue are the application's own.
-    traffic={"timeout": 3600},
+    # Time limits and places in the queue are the application's own; this is only for what they do not see.
+    traffic={"timeout": 2 * (settings.limits.upload_s + settings.limits.request_s)},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     http={"port": 8000},

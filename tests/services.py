@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,10 @@ def serving(folder: Path, **settings: str) -> Iterator[Service]:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def clicks(seconds: float = 6.0, bpm: float = 120.0, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
