@@ -29,10 +29,14 @@ _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the name of a key, the subject of a token, or "local"; and what they may do."""
+    """Who calls: the name of a key, "token:" and a token's subject, or "local"; and what they may do."""
 
     name: str
     scopes: frozenset[str]
+
+
+#: Whoever is at this machine, in local mode: let in, and not counted.
+LOCAL = Caller("local", frozenset(SCOPES))
 
 
 class Doorkeeper:
@@ -62,7 +66,7 @@ class Doorkeeper:
             return await self._tokens.caller(text)
         if self._local:
             if _from_here(request):
-                return Caller("local", frozenset(SCOPES))
+                return LOCAL
             raise Problem(
                 "not_allowed",
                 "without a key only requests from this machine are let in: make a key with `python -m serving.keys`",
@@ -112,7 +116,7 @@ class _Tokens:
             raise Problem("no_access", f"the token is not valid: {error}", _WAY) from None
         scopes = claims.get("scope", "")
         told = scopes.split() if isinstance(scopes, str) else []
-        return Caller(str(claims["sub"])[:64], frozenset(told) & frozenset(SCOPES))
+        return Caller(f"token:{claims['sub']}"[:64], frozenset(told) & frozenset(SCOPES))
 
 
 class RateKeeper:
@@ -134,11 +138,11 @@ class RateKeeper:
 
     async def check(self, address: str, caller: Caller | None) -> None:
         """Count a call of an address, or of a caller who was let in by a key; Problem when there were too many."""
-        if caller is None or caller.name == "local":
+        if caller is None:
             item, who = self._per_address, f"address:{address}"
         else:
             item, who = self._per_key, f"key:{caller.name}"
-        if item is None:
+        if item is None or caller is LOCAL:
             return
         wait_s = await self._wait_s(item, who)
         if wait_s is not None:

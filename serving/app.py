@@ -27,7 +27,7 @@ from serving.analysing import Hearing
 from serving.logs import AuditLog, configure
 from serving.problems import CODES, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
 from serving.records import Recorder
-from serving.routes import analysis, system
+from serving.routes import analysis, jobs, system
 from serving.settings import Settings
 from serving.uploads import limited, too_large
 
@@ -187,6 +187,8 @@ def create_app(settings: Settings) -> FastAPI:
         starting.cancel()
         await hearing.close()
         app.state.recorder.close()
+        if app.state.jobs is not None:
+            app.state.jobs.close()
         audit.close()
 
     local = settings.mode == "local"
@@ -202,7 +204,7 @@ def create_app(settings: Settings) -> FastAPI:
     audit = AuditLog(settings.place(settings.logs.audit) if settings.logs.audit else None)
     records = settings.records
     app.state.settings = settings
-    app.state.hearing = None
+    app.state.hearing = app.state.jobs = None
     app.state.doorkeeper = Doorkeeper(settings)
     app.state.rates = RateKeeper(settings.rates)
     app.state.recorder = Recorder(
@@ -211,6 +213,7 @@ def create_app(settings: Settings) -> FastAPI:
     for kind in (Problem, BackbeatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _on_problem)
     app.include_router(analysis.router)
+    app.include_router(jobs.router)
     app.include_router(system.router)
     if settings.access.cors_origins:
         app.add_middleware(

@@ -90,8 +90,10 @@ class KeyStore:
         ConfigError
             If the name is none or is taken, or a scope is unknown.
         """
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"{name!r} is no name for a key: letters, digits, '.', '_' and '-', 64 at most")
+        if not _NAME.fullmatch(name) or name == "local":
+            raise ConfigError(
+                f"{name!r} is no name for a key: letters, digits, '.', '_' and '-', 64 at most, not local"
+            )
         for scope in scopes:
             if scope not in SCOPES:
                 raise ConfigError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,10 @@ import bentoml
 from serving.app import create_app
 from serving.settings import load_settings
 
+_LONGEST_SOCKET_FOLDER = 60
+# The path of a Unix socket has 103 bytes at most, and BentoML puts its own in the folder for temporary files.
+if len(tempfile.gettempdir()) > _LONGEST_SOCKET_FOLDER:
+    os.environ["BENTOML_NO_UDS"] = "1"
 settings = load_settings()
 app = create_app(settings)
 
@@ -26,6 +31,28 @@ class Everything:
         await (app if scope["type"] == "http" else self.inner)(scope, receive, send)
 
 
+@bentoml.service(name="backbeat-separation", workers=1, metrics={"enabled": False})
+class Separation:
+    """Makes stems for the jobs that callers gave; nobody calls it."""
+
+    def __init__(self) -> None:
+        from serving.logs import configure
+        from serving.separating import Worker
+
+        configure(settings.logs.level)
+        self._worker = Worker(settings)
+
+    @bentoml.on_startup
+    def begin(self) -> None:
+        """Take jobs."""
+        self._worker.start()
+
+    @bentoml.on_shutdown
+    def end(self) -> None:
+        """Leave the job at hand to whoever comes next."""
+        self._worker.stop()
+
+
 @bentoml.service(
     name="backbeat",
     workers=int(os.environ.get("BACKBEAT_WORKERS", "1")),
@@ -34,10 +61,14 @@ class Everything:
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     http={"port": 8000},
+    # It is never called, so that requests do not depend on whether it is well.
+    runner_probe={"enabled": False},
 )
 @bentoml.asgi_app(app, path="/")
 class Backbeat:
     """Hears music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems."""
+
+    separation = bentoml.depends(Separation)
 
 
 Backbeat.add_asgi_middleware(Everything)  # type: ignore[attr-defined]

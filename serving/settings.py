@@ -121,6 +121,25 @@ class Records:
 
 
 @dataclass(frozen=True)
+class Jobs:
+    """Where separation jobs are kept, how long, and how many may wait; ConfigError when a number leaves nothing."""
+
+    database: str
+    folder: str
+    keep_s: float
+    stale_s: float
+    waiting: int
+    timeout_s: float
+    cache_bytes: int
+    cache_redis: str
+
+    def __post_init__(self) -> None:
+        for name in ("keep_s", "stale_s", "waiting", "timeout_s", "cache_bytes"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"jobs.{name} must be above 0")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it; see conf/serving/default.yaml."""
 
@@ -128,6 +147,7 @@ class Settings:
     state: str
     models: Models
     limits: Limits
+    jobs: Jobs
     access: Access
     rates: Rates
     scan: Scan

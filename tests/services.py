@@ -53,8 +53,11 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Service]:
-    """Run the service with settings, as variables without their prefix: `limits__max_bytes="1000"`."""
+def serving(folder: Path, models: Path | None = None, **settings: str) -> Iterator[Service]:
+    """Run the service with settings, as variables without their prefix: `limits__max_bytes="1000"`.
+
+    `models` is where separation models were pulled to; the state in `folder` is kept for the next.
+    """
     port = free_port()
     log = folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,13 +66,14 @@ def serving(folder: Path, **settings: str) -> Iterator[Service]:
         **{name: value for name, value in os.environ.items() if not name.startswith("BACKBEAT_")},
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
+        "BACKBEAT_MODELS": str(models or folder / "models"),
         "BACKBEAT_SERVING__STATE": str(folder / "state"),
         "TMPDIR": str(folder / "tmp"),
         **variables,
     }
     (folder / "tmp").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Backbeat", "--port", str(port)]
-    with log.open("wb") as out:
+    with log.open("ab") as out:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )

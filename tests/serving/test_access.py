@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
@@ -12,37 +11,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from serving_asks import ask, codes, settings_of
 
 from backbeat.errors import ConfigError
-from serving.app import create_app
 from serving.keys import KeyStore
-from serving.settings import Settings, load_settings
+from serving.settings import load_settings
 
 SECRET = "a secret of thirty-two bytes or more"
-
-
-def settings_of(state: Path, mode: str = "production", **variables: str) -> Settings:
-    environment = {f"BACKBEAT_SERVING__{name.upper()}": value for name, value in variables.items()}
-    return load_settings({"BACKBEAT_SERVING__STATE": str(state), "BACKBEAT_SERVING__MODE": mode, **environment})
-
-
-def ask(settings: Settings, *requests: dict[str, Any], address: str = "127.0.0.1") -> list[httpx.Response]:
-    """Ask one application several times; each request may name method, url, headers."""
-
-    async def main() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(create_app(settings), client=(address, 5000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            return [await client.request(**{"method": "GET", "url": "/v1/models", **request}) for request in requests]
-
-    return asyncio.run(main())
-
-
-def codes(answers: list[httpx.Response]) -> list[str]:
-    return [answer.json()["error"]["code"] for answer in answers]
 
 
 def test_production_lets_nobody_in_without_a_key(tmp_path: Path) -> None:
@@ -78,7 +56,7 @@ def test_keys_are_several_scoped_revocable_and_kept_as_hashes(tmp_path: Path) ->
     assert codes(ask(settings, both[0])) == ["no_access"]
     assert store.find(reader) is None
     assert [key.revoked is None for key in store.all()] == [False, True]
-    for bad in ("", "a b", "../a", "x" * 65):
+    for bad in ("", "a b", "../a", "x" * 65, "token:anna", "local"):
         with pytest.raises(ConfigError):
             store.create(bad, ("read",))
     with pytest.raises(ConfigError, match="no scope 'all'"):

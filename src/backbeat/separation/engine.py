@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backbeat.audio.limits import AudioLimits
 from backbeat.errors import BackbeatError, ConfigError, ResourceError, TimeLimitError
 from backbeat.separation.cache import StemCache
-from backbeat.separation.files import USUAL, Separated, SeparationOptions, separate_file, song_folders
+from backbeat.separation.files import LONG, USUAL, Separated, SeparationOptions, separate_file, song_folders
 from backbeat.separation.network import SeparatorNetwork
 from backbeat.separation.store import SeparatorSpec, installed, load_network, locate, read_spec
 
@@ -107,6 +108,8 @@ class SeparationEngine:
         Where stems are looked for before they are made, and kept after.
     root
         Where pulled models lie; `models_folder()` when left out.
+    limits
+        The bytes and seconds that a file may have.
 
     Raises
     ------
@@ -122,6 +125,7 @@ class SeparationEngine:
         segments_at_once: int | None = None,
         cache: StemCache | None = None,
         root: Path | None = None,
+        limits: AudioLimits = LONG,
     ) -> None:
         if concurrency < 1 or (segments_at_once is not None and segments_at_once < 1):
             raise ConfigError("concurrency and segments_at_once must be 1 or more")
@@ -129,6 +133,7 @@ class SeparationEngine:
         self.segments_at_once = segments_at_once or USUAL_SEGMENTS[self.device]
         self.cache = cache
         self._root = root
+        self._limits = limits
         self._threads = ThreadPoolExecutor(concurrency, "backbeat-separation")
         self._networks: dict[Path, tuple[SeparatorSpec, SeparatorNetwork]] = {}
         self._loading = threading.Lock()
@@ -305,6 +310,7 @@ class SeparationEngine:
                 segments_at_once=self.segments_at_once,
                 cache=self.cache,
                 progress=step,
+                limits=self._limits,
             )
         except BaseException as error:
             told = _in_the_tree(error, path, folder)

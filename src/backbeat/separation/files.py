@@ -39,8 +39,8 @@ _BLOCK_SAMPLES = 1 << 17
 # Scratch folders are named after who works in them, so that nobody else's are taken for left behind.
 _SCRATCH, _HOST = ".separating", re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 _STRAY_AFTER_S = 2 * 86400.0
-# Long audio is the point here: memory does not grow with it.
-_LIMITS = AudioLimits(max_bytes=8 << 30, max_seconds=24 * 3600.0)
+#: Long audio is the point here: memory does not grow with it.
+LONG = AudioLimits(max_bytes=8 << 30, max_seconds=24 * 3600.0)
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,7 @@ def separate_file(
     segments_at_once: int = 1,
     cache: StemCache | None = None,
     progress: Callable[[float, float], None] | None = None,
+    limits: AudioLimits = LONG,
 ) -> Separated:
     """Separate one file into `folder`, a file a stem: `folder/vocals.wav`...
 
@@ -224,6 +225,8 @@ def separate_file(
         Where stems are looked for before they are made, and kept after.
     progress
         Called with the seconds done and the seconds in all.
+    limits
+        The bytes and seconds that the audio may have.
 
     Raises
     ------
@@ -268,7 +271,7 @@ def separate_file(
             cache is not None and not options.again and all(cache.fetch(key, name, file) for name, file in made.items())
         )
         if not cached:
-            warnings = _separate(path, made, network, how, before, segments_at_once, progress)
+            warnings = _separate(path, made, network, how, before, segments_at_once, progress, limits)
             for name, file in made.items():
                 if cache is not None:
                     cache.keep(key, name, file)
@@ -291,12 +294,13 @@ def _separate(
     before: Preparation,
     segments_at_once: int,
     progress: Callable[[float, float], None] | None,
+    limits: AudioLimits,
 ) -> tuple[str, ...]:
     """Write the stems of `path` to the files of `made`; return what was wrong with the source."""
     network_hz = network.params.sample_rate_hz
     with tempfile.TemporaryDirectory(prefix=".decoding-", dir=next(iter(made.values())).parent) as spool:
         measure = before.loudness_lufs is not None
-        audio = decode(path, limits=_LIMITS, allow_silence=True, measure_loudness=measure, spool=Path(spool))
+        audio = decode(path, limits=limits, allow_silence=True, measure_loudness=measure, spool=Path(spool))
         samples, rate_hz = audio.samples, audio.sample_rate_hz
         gain = 1.0
         if before.loudness_lufs is not None and audio.loudness_lufs is not None:

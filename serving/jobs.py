@@ -1,0 +1,270 @@
+"""Jobs: work that takes longer than a request, in a database that every worker and replica sees.
+
+A job that is queued survives whatever is restarted. One that runs has a heart that its worker lets beat; where it has
+stopped, the job is queued again, a few times: a file that brings its worker down each time fails at last.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from backbeat.errors import ConfigError
+from serving.settings import Settings
+
+STATES = ("queued", "running", "done", "failed", "cancelled")
+_ENDED = ("done", "failed", "cancelled")
+_MOST_ATTEMPTS = 3
+#: The file that was sent, and the stems, in the folder of a job.
+INPUT, OUTPUT = "input", "stems"
+
+_META = MetaData()
+_JOBS = Table(
+    "jobs",
+    _META,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("progress", Float, nullable=False),
+    Column("code", String(32)),
+    Column("message", String(1000)),
+    Column("files", JSON, nullable=False),
+    Column("worker", String(64)),
+    Column("heartbeat", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands.
+
+    Parameters
+    ----------
+    id, owner
+        Its name, which nobody guesses, and the caller who gave it.
+    state
+        One of `STATES`.
+    created, expires
+        Seconds since 1970; after `expires` it is forgotten.
+    request
+        What is asked for.
+    progress
+        Share that is done.
+    code, message
+        The error, of one that failed.
+    files
+        What was made, by stem.
+    """
+
+    id: str
+    owner: str
+    state: str
+    created: float
+    expires: float
+    request: dict[str, Any]
+    progress: float
+    code: str | None
+    message: str | None
+    files: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in _ENDED
+
+
+class JobStore:
+    """The jobs of a database, and a folder for the files of each.
+
+    Parameters
+    ----------
+    url
+        Of the database, as SQLAlchemy has it.
+    folder
+        Where files lie; all workers must see it.
+    keep_s
+        How long a job is kept after it was given, and once more after it ended.
+    stale_s
+        A job whose heart has not beaten for so long has lost its worker.
+
+    Raises
+    ------
+    ConfigError
+        If the database cannot be opened.
+    """
+
+    def __init__(self, url: str, folder: Path, keep_s: float, stale_s: float) -> None:
+        self.folder, self._keep_s, self._stale_s = folder, keep_s, stale_s
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._engine: Engine = create_engine(url, pool_pre_ping=True)
+            if url.startswith("sqlite"):
+                event.listen(self._engine, "connect", _for_many_processes)
+            _META.create_all(self._engine)
+        except (SQLAlchemyError, ImportError) as error:
+            raise ConfigError(f"jobs.database cannot be opened: {error}") from None
+
+    @classmethod
+    def of(cls, settings: Settings) -> JobStore:
+        """Open the store that the settings name."""
+        jobs = settings.jobs
+        folder = settings.place(jobs.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        url = jobs.database or f"sqlite:///{(folder / 'jobs.db').absolute()}"
+        return cls(url, folder, jobs.keep_s, jobs.stale_s)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def place(self, identity: str) -> Path:
+        """Return the folder of a job's files."""
+        return self.folder / identity
+
+    def new_id(self) -> str:
+        """Return a name for a job."""
+        return secrets.token_hex(16)
+
+    def add(self, identity: str, owner: str, request: dict[str, Any]) -> Job:
+        """Queue a job, whose files are in place."""
+        now = time.time()
+        row = {
+            "id": identity,
+            "owner": owner,
+            "state": "queued",
+            "created": now,
+            "expires": now + self._keep_s,
+            "request": request,
+            "progress": 0.0,
+            "files": {},
+            "attempts": 0,
+            "cancelled": False,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(_JOBS).values(row))
+        job = self.get(identity)
+        assert job is not None  # noqa: S101 (it was put there above)
+        return job
+
+    def get(self, identity: str) -> Job | None:
+        """Return a job, None where there is none or it has expired."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_JOBS).where(_JOBS.c.id == identity)).mappings().first()
+        return None if row is None or row["expires"] < time.time() else _job(row)
+
+    def of_owner(self, owner: str | None, most: int = 100) -> list[Job]:
+        """Return the latest jobs of an owner, of all where that is None."""
+        asked = select(_JOBS).where(_JOBS.c.expires >= time.time()).order_by(_JOBS.c.created.desc()).limit(most)
+        if owner is not None:
+            asked = asked.where(_JOBS.c.owner == owner)
+        with self._engine.connect() as connection:
+            return [_job(row) for row in connection.execute(asked).mappings()]
+
+    def waiting(self) -> int:
+        """Return how many jobs wait."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_JOBS.c.id).where(_JOBS.c.state == "queued"))
+            return len(rows.all())
+
+    def claim(self, worker: str) -> Job | None:
+        """Give the job that has waited longest to a worker; None where none waits. No two get the same."""
+        now = time.time()
+        self._revive(now)
+        asked = select(_JOBS.c.id).where(_JOBS.c.state == "queued").order_by(_JOBS.c.created).limit(5)
+        with self._engine.connect() as connection:
+            candidates = [row.id for row in connection.execute(asked)]
+        for identity in candidates:
+            taken = {"state": "running", "worker": worker, "heartbeat": now, "attempts": _JOBS.c.attempts + 1}
+            if self._change(identity, "queued", None, taken):
+                return self.get(identity)
+        return None
+
+    def beat(self, identity: str, worker: str, progress: float) -> bool:
+        """Say that a job is worked on; False when it is to be left: it was cancelled, or is another's by now."""
+        where = _JOBS.c.cancelled.is_(False)
+        return self._change(identity, "running", worker, {"heartbeat": time.time(), "progress": progress}, where)
+
+    def finish(self, identity: str, worker: str, files: dict[str, str]) -> bool:
+        """End a job well, with the names of its files."""
+        ended = {"state": "done", "files": files, "progress": 1.0, "expires": time.time() + self._keep_s}
+        return self._change(identity, "running", worker, ended)
+
+    def fail(self, identity: str, worker: str, code: str, message: str) -> bool:
+        """End a job with an error."""
+        ended = {"state": "failed", "code": code, "message": message[:1000], "expires": time.time() + self._keep_s}
+        return self._change(identity, "running", worker, ended)
+
+    def cancel(self, identity: str) -> None:
+        """End a job that waits; let the worker of one that runs leave it."""
+        if not self._change(identity, "queued", None, {"state": "cancelled", "cancelled": True}):
+            self._change(identity, "running", None, {"state": "cancelled", "cancelled": True})
+
+    def forget(self) -> int:
+        """Remove what has expired, files first; return how many jobs that were."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_JOBS.c.id).where(_JOBS.c.expires < time.time())).all()
+        for row in rows:
+            shutil.rmtree(self.place(row.id), ignore_errors=True)
+            with self._engine.begin() as connection:
+                connection.execute(_JOBS.delete().where(_JOBS.c.id == row.id))
+        return len(rows)
+
+    def _revive(self, now: float) -> None:
+        """Queue again, or fail, what lost its worker."""
+        asked = select(_JOBS.c.id, _JOBS.c.worker, _JOBS.c.attempts).where(
+            _JOBS.c.state == "running", _JOBS.c.heartbeat < now - self._stale_s
+        )
+        with self._engine.connect() as connection:
+            lost = connection.execute(asked).all()
+        for row in lost:
+            if row.attempts < _MOST_ATTEMPTS:
+                self._change(row.id, "running", row.worker, {"state": "queued", "worker": None, "progress": 0.0})
+            else:
+                self.fail(row.id, row.worker, "unheard_audio", "the file brought its worker down each time")
+
+    def _change(self, identity: str, state: str, worker: str | None, values: dict[str, Any], *also: Any) -> bool:
+        """Change a job if it is still in a state, and of a worker; tell whether it was."""
+        change = update(_JOBS).where(_JOBS.c.id == identity, _JOBS.c.state == state, *also)
+        if worker is not None:
+            change = change.where(_JOBS.c.worker == worker)
+        with self._engine.begin() as connection:
+            return connection.execute(change.values(values)).rowcount == 1
+
+
+def _for_many_processes(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__})

@@ -1,0 +1,117 @@
+"""The worker of separation jobs, in a process of its own: long work starves no request, and dies alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import threading
+import time
+
+import structlog
+
+from backbeat.errors import BackbeatError, ModelError
+from backbeat.separation.allocator import keep_freed_memory
+from backbeat.separation.cache import StemCache
+from backbeat.separation.engine import SeparationEngine
+from backbeat.separation.files import SeparationOptions
+from serving.jobs import INPUT, OUTPUT, Job, JobStore
+from serving.problems import problem_of
+from serving.settings import Settings
+
+_LOG = structlog.get_logger("serving.separating")
+_LOOK_S = 0.5
+_BEAT_S = 1.0
+_FORGET_S = 60.0
+
+
+class Worker:
+    """Takes separation jobs, one after the other, until it is stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        jobs = settings.jobs
+        self._settings = settings
+        self._name = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._store = JobStore.of(settings)
+        cache = StemCache(settings.place("stems"), disk_bytes=jobs.cache_bytes, redis_url=jobs.cache_redis or None)
+        self._engine = SeparationEngine(cache=cache, limits=settings.limits.audio)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="backbeat-jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        keep_freed_memory()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave the job at hand to another worker, and end."""
+        self._stopping.set()
+        self._thread.join(30)
+
+    async def _work(self) -> None:
+        forgot = 0.0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() - forgot > _FORGET_S:
+                    await asyncio.to_thread(self._store.forget)
+                    forgot = time.monotonic()
+                job = await asyncio.to_thread(self._store.claim, self._name)
+                if job is None:
+                    await asyncio.sleep(_LOOK_S)
+                else:
+                    await self._do(job)
+            except Exception:
+                # The database is away, say; the jobs wait in it.
+                _LOG.exception("jobs_not_taken")
+                await asyncio.sleep(5.0)
+
+    async def _do(self, job: Job) -> None:
+        share = 0.0
+
+        def heard(_: object, done_s: float, total_s: float) -> None:
+            nonlocal share
+            share = done_s / total_s if total_s else 0.0
+
+        place = self._store.place(job.id)
+        begun = time.monotonic()
+        work = asyncio.create_task(
+            self._engine.separate(
+                place / INPUT,
+                job.request["model"],
+                place / OUTPUT,
+                SeparationOptions.from_dict({**job.request["options"], "again": True}),
+                timeout_s=self._settings.jobs.timeout_s,
+                progress=heard,
+            )
+        )
+        try:
+            while not work.done():
+                await asyncio.wait([work], timeout=_BEAT_S)
+                if self._stopping.is_set() or not await asyncio.to_thread(self._store.beat, job.id, self._name, share):
+                    work.cancel()
+                    await asyncio.wait([work])
+                    break
+            made = work.result()
+        except asyncio.CancelledError:
+            outcome = "left"
+            if not self._stopping.is_set():
+                outcome = "cancelled"
+                shutil.rmtree(place, ignore_errors=True)
+        except BackbeatError as error:
+            problem = problem_of(error)
+            outcome = problem.code
+            if isinstance(error, ModelError):
+                _LOG.error("model_missing", message=str(error))
+            await asyncio.to_thread(self._store.fail, job.id, self._name, problem.code, problem.detail)
+        except Exception:
+            outcome = "fault"
+            _LOG.exception("fault", job=job.id)
+            await asyncio.to_thread(self._store.fail, job.id, self._name, "fault", "the service is at fault")
+        else:
+            outcome = "done"
+            files = {stem: path.name for stem, path in made.stems.items()}
+            (place / INPUT).unlink(missing_ok=True)
+            await asyncio.to_thread(self._store.finish, job.id, self._name, files)
+        _LOG.info("job", job=job.id, outcome=outcome, seconds=round(time.monotonic() - begun, 2))
