@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve bench test lint format lock weights voices spleeter-reference spleeter-golden \
+.PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
   bench-separation clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
@@ -58,6 +58,9 @@ lock: setup ## lock the versions that pyproject.toml allows
 
 serve: setup ## serve the models over HTTP, on port 8000 of this machine
 	bentoml serve serving.service:Backbeat --host 127.0.0.1 --port 8000
+
+load: setup ## measure the service under load, beside an empty endpoint and the library
+	python benchmarks/load.py
 
 weights: setup ## ship the models that the pipeline has trained (experiment: full) in the package
 	python -m pipelines.ship $(if $(REAL),--real $(REAL))
