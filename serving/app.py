@@ -123,7 +123,7 @@ class Envelope:
             **({"code": code} if code else {}),
             **state.get("facts", {}),
         }
-        if route not in _QUIET:
+        if route not in _QUIET or status in (401, 403):
             _LOG.info("request", seconds=round(seconds, 4), **facts)
             self.audit.write(**facts, request_id=state["request_id"])
 

@@ -89,7 +89,7 @@ async def _mine(request: Request, caller: Caller, identity: str) -> Job:
 @router.post(
     "/separate",
     status_code=202,
-    openapi_extra=described([*FILES], **body()),
+    openapi_extra=described([*FILES, "conflict"], **body()),
 )
 async def separate(
     request: Request,
@@ -123,7 +123,7 @@ async def separate(
     try:
         await anyio.to_thread.run_sync(find, model)
     except ModelError as error:
-        raise Problem("not_ready", str(error)) from None
+        raise Problem("conflict", str(error)) from None
     if await anyio.to_thread.run_sync(store.waiting) >= settings.jobs.waiting:
         raise Problem("too_many", "too many jobs wait", {"Retry-After": "60"})
     async with scanned(request) as (files, _):

@@ -15,6 +15,7 @@
     ├── ModelError                a model that is missing, damaged or made for something else
     ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
     ├── TimeLimitError            work that took longer than it was given
+    ├── ServiceError              a service that refuses a request, or cannot be reached
     └── ConfigError               settings or arguments that make no sense together
 
 A message is one line that a user can act on; `__str__` is that line, without a class name.
@@ -116,3 +117,25 @@ class TimeLimitError(BackbeatError):
 
 class ConfigError(BackbeatError):
     """Settings or arguments that make no sense together."""
+
+
+class ServiceError(BackbeatError):
+    """A service that refuses a request, or cannot be reached.
+
+    Parameters
+    ----------
+    code
+        As the service has it; "away" where it cannot be reached.
+    message
+        What is wrong.
+    request_id
+        By which the service's logs know the request; may be empty.
+    """
+
+    def __init__(self, code: str, message: str, request_id: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
+
+    def __reduce__(self) -> tuple[type[ServiceError], tuple[str, str, str]]:
+        return type(self), (self.code, str(self), self.request_id)

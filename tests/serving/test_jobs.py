@@ -168,7 +168,7 @@ def test_songs_are_separated_whatever_dies(tmp_path: Path, small_models: Path) -
         assert ended(client, bad)["error"]["code"] == "unsupported_audio"
         for asked, code in (
             ("model=spleeter:3stems", "wrong_value"),
-            ("model=spleeter:4stems", "not_ready"),
+            ("model=spleeter:4stems", "conflict"),
             ("model=/etc", "wrong_value"),
             ("stems=flute", "wrong_value"),
             ("format=exe", "wrong_value"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -212,5 +213,19 @@ def test_the_document_describes_the_endpoints(service: Service) -> None:
     assert set(operation["responses"]) >= {"200", "401", "413", "415", "422", "429", "503", "504"}
     assert operation["requestBody"]["content"]["multipart/form-data"]["schema"]["required"] == ["file"]
     assert operation["security"] == [{"key": []}, {"bearer": []}]
-    assert "{path}" not in document["paths"]
-    assert io.StringIO(json.dumps(document)).read()
+    assert "application/json" in operation["responses"]["413"]["content"]
+
+
+def test_nothing_that_the_document_allows_brings_the_service_to_a_fault(service: Service, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("schemathesis")
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    document = f"{service.url}/openapi.json"
+    ran = subprocess.run(
+        [program, "run", document, "--max-examples", "15", "--seed", "1", "--checks", checks, "--no-color"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '"code": "fault"' not in service.log.read_text()

@@ -19,6 +19,7 @@ from backbeat.cli.benching import bench
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.models import models_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
+from backbeat.cli.remote import remote_app
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
 from backbeat.cli.separating import EPILOG as SEPARATE_EPILOG
@@ -68,6 +69,7 @@ app.command("worker", epilog=WORKER_EPILOG)(worker)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(remote_app, name="remote")
 
 
 def main() -> None:

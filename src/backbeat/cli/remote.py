@@ -1,0 +1,92 @@
+"""`backbeat remote`: files to a service, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backbeat.errors import BackbeatError
+
+remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, separate, models.")
+
+_Url = Annotated[str, typer.Option("--url", metavar="URL", envvar="BACKBEAT_URL", help="Where the service is.")]
+_Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="KEY", envvar="BACKBEAT_KEY", help="A key or token, where one is wanted.", show_default=False
+    ),
+]
+_HERE = "http://localhost:8000"
+
+
+@remote_app.command(
+    "analyze",
+    epilog="Example: [bold]backbeat remote analyze song.mp3 --url https://music.example --fields tempo_bpm,key[/bold]",
+)
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
+    url: _Url = _HERE,
+    key: _Key = None,
+    fields: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Fields to give; all when left out.", show_default=False)
+    ] = None,
+) -> None:
+    """Analyse files; prints a JSON object a line. One that is refused is named, and the others go on."""
+    from backbeat.audio import find_audio
+    from backbeat.client import Client
+
+    failed = False
+    with Client(url, key) as client:
+        for path in find_audio(paths):
+            try:
+                chosen = fields.split(",") if fields else None
+                told = client.analyze_fields(path, chosen) if chosen else client.analyze(path).to_dict()
+            except BackbeatError as error:
+                failed = True
+                sys.stderr.write(f"backbeat: error: {path}: {error}\n")
+            else:
+                typer.echo(json.dumps({**told, "path": str(path)}, ensure_ascii=False))
+    if failed:
+        raise typer.Exit(1)
+
+
+@remote_app.command(
+    "separate",
+    epilog="Example: [bold]backbeat remote separate song.mp3 -m spleeter:4stems -o stems --format flac[/bold]",
+)
+def separate(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the stems go.")],
+    model: Annotated[str, typer.Option("-m", "--model", help="spleeter:2stems, 4stems or 5stems.")] = "spleeter:2stems",
+    suffix: Annotated[str, typer.Option("--format", metavar="NAME", help="wav, flac, mp3...")] = "wav",
+    stems: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The stems to make; all when left out.", show_default=False)
+    ] = None,
+    url: _Url = _HERE,
+    key: _Key = None,
+) -> None:
+    """Separate a file: gives the service a job, waits for it, and fetches the stems."""
+    from rich.progress import Progress
+
+    from backbeat.client import Client
+
+    options = {"format": suffix, **({} if stems is None else {"stems": stems})}
+    with Client(url, key) as client, Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(path.name, total=1.0)
+        made = client.separate(
+            path, out, model=model, options=options, progress=lambda share: bar.update(task, completed=share)
+        )
+    typer.echo(f"{out}: {', '.join(made)}")
+
+
+@remote_app.command("models", epilog="Example: [bold]backbeat remote models --url https://music.example[/bold]")
+def models(url: _Url = _HERE, key: _Key = None) -> None:
+    """List the models that a service uses, as JSON."""
+    from backbeat.client import Client
+
+    with Client(url, key) as client:
+        typer.echo(json.dumps(client.models(), indent=2))

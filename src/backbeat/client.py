@@ -1,0 +1,188 @@
+"""A client of the service: what `backbeat analyze` and `separate` do here, done there.
+
+::
+
+    with Client("http://localhost:8000") as client:
+        analysis = client.analyze("song.mp3")
+        client.separate("song.mp3", "stems", model="spleeter:4stems")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backbeat.analysis.result import Analysis
+from backbeat.errors import AudioNotFoundError, ConfigError, ServiceError, TimeLimitError
+from backbeat.files import atomic_path
+
+_BUSY = (429, 503)
+_LONGEST_PAUSE_S = 30.0
+_LOOK_S = 0.5
+
+
+class Client:
+    """Asks a service.
+
+    Parameters
+    ----------
+    url
+        Where it is: "http://localhost:8000".
+    key
+        A key or token, for a service that wants one.
+    timeout_s
+        The longest that one answer may take.
+    patience_s
+        How long a service that is busy, or not ready, is asked again.
+
+    Raises
+    ------
+    ConfigError
+        If the address is none.
+    """
+
+    def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 300.0, patience_s: float = 60.0) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url!r} is no address of a service: http://HOST:PORT or https://...")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._url, self._patience_s = url, patience_s
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._http.close()
+
+    def analyze(self, path: Path | str) -> Analysis:
+        """Analyse a file.
+
+        Raises
+        ------
+        AudioNotFoundError
+            If there is no such file here.
+        ServiceError
+            If the service refuses it, or cannot be reached.
+        """
+        return Analysis.from_dict(self._send("/v1/analyze", path, {}))
+
+    def analyze_fields(self, path: Path | str, fields: Sequence[str]) -> dict[str, Any]:
+        """Return some fields of the analysis of a file; errors as `analyze`."""
+        return self._send("/v1/analyze", path, {"fields": ",".join(fields)})
+
+    def models(self) -> dict[str, Any]:
+        """Return the models in use, by task; ServiceError when they cannot be had."""
+        told: dict[str, Any] = self._ask("GET", "/v1/models").json()["models"]
+        return told
+
+    def separate(
+        self,
+        path: Path | str,
+        output_dir: Path | str,
+        *,
+        model: str = "spleeter:2stems",
+        options: Mapping[str, Any] | None = None,
+        timeout_s: float = 3600.0,
+        progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Path]:
+        """Separate a file into `output_dir`, a file a stem, and return them by stem.
+
+        Parameters
+        ----------
+        path, output_dir, model
+            The audio, where the stems go, and "spleeter:4stems" say.
+        options
+            Other parameters of `POST /v1/separate`: stems, format, bits...
+        timeout_s
+            The longest to wait; the job is cancelled then.
+        progress
+            Called with the share that is done.
+
+        Raises
+        ------
+        AudioNotFoundError, ServiceError
+            As `analyze`, and if the job fails.
+        TimeLimitError
+            If it took too long.
+        """
+        job = self._send("/v1/separate", path, {"model": model, **(options or {})})
+        with self._cancelled_on_error(job["id"]):
+            until = time.monotonic() + timeout_s
+            while job["state"] in ("queued", "running"):
+                if time.monotonic() > until:
+                    raise TimeLimitError(f"{path}: was not separated within {timeout_s:g} s")
+                time.sleep(_LOOK_S)
+                job = self._ask("GET", f"/v1/jobs/{job['id']}").json()
+                if progress:
+                    progress(job["progress"])
+        if job["state"] != "done":
+            error = job["error"] or {"code": job["state"], "message": f"the job was {job['state']}"}
+            raise ServiceError(error["code"], f"{path}: {error['message']}", "")
+        return {stem: self._fetch(job["id"], stem, Path(output_dir)) for stem in job["stems"]}
+
+    @contextmanager
+    def _cancelled_on_error(self, job: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._http.delete(f"/v1/jobs/{job}")
+            raise
+
+    def _fetch(self, job: str, stem: str, folder: Path) -> Path:
+        with self._http.stream("GET", f"/v1/jobs/{job}/result/{stem}") as answer:
+            if answer.is_error:
+                answer.read()
+                raise _refused(answer)
+            # The name of the stem is the service's word; what it is called here is ours.
+            suffix = Path(answer.headers["content-disposition"].rpartition('"')[0]).suffix
+            path = folder / f"{Path(stem).name}{suffix}"
+            with atomic_path(path) as temporary, temporary.open("wb") as out:
+                for piece in answer.iter_bytes(1 << 20):
+                    out.write(piece)
+        return path
+
+    def _send(self, url: str, path: Path | str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        path = Path(path)
+        if not path.is_file():
+            raise AudioNotFoundError(path, "there is no such file")
+        with path.open("rb") as stream:
+            answer = self._ask("POST", url, params=parameters, files={"file": (path.name, stream)}, rewind=stream)
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def _ask(self, method: str, url: str, rewind: Any = None, **how: Any) -> httpx.Response:
+        """Ask, again while the service is busy; ServiceError when it refuses."""
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                answer = self._http.request(method, url, **how)
+            except httpx.HTTPError as error:
+                cause = str(error) or type(error).__name__
+                raise ServiceError("away", f"{self._url}: the service cannot be reached: {cause}", "") from None
+            if answer.is_success:
+                return answer
+            problem = _refused(answer)
+            told = answer.headers.get("retry-after", "")
+            pause_s = min(float(told) if told.isdigit() else _LONGEST_PAUSE_S, _LONGEST_PAUSE_S)
+            if answer.status_code not in _BUSY or not told or time.monotonic() + pause_s > until:
+                raise problem
+            time.sleep(pause_s)
+            if rewind is not None:
+                rewind.seek(0)
+
+
+def _refused(answer: httpx.Response) -> ServiceError:
+    try:
+        error = answer.json()["error"]
+        return ServiceError(error["code"], error["message"], error["request_id"])
+    except (ValueError, KeyError, TypeError):
+        return ServiceError("unknown", f"{answer.url}: answered {answer.status_code}, and not as this service does", "")
