@@ -144,7 +144,8 @@ def _response(scope: Scope, problem: Problem) -> Response:
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, BackbeatError):
-        if not isinstance(problem := problem_of(error), Problem) or problem.status_code >= 500:
+        problem = problem_of(error)
+        if problem.status_code >= 500:
             _LOG.error("failed", cause=type(error).__name__, message=str(error))
         return _response(request.scope, problem)
     if isinstance(error, Problem):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -90,6 +90,3 @@ def body(multiple: bool = False, **fields: Any) -> dict[str, Any]:
 def described(codes: list[str], **extra: Any) -> dict[str, Any]:
     """Return what the OpenAPI document says of an endpoint beside its own: its errors, and its body."""
     return {"x-problems": codes, **extra}
-
-
-Predicate = Callable[[str], bool]
