@@ -92,7 +92,6 @@ class HearingPool:
 
     def __init__(self, model: Path, processes: int, seconds: float, extra_bytes: int) -> None:
         self._seconds = seconds
-        self._count = processes
         # Fresh processes: a fork of one with threads may hang.
         self._pool = ProcessPool(
             processes,
@@ -103,8 +102,8 @@ class HearingPool:
         )
 
     async def start(self) -> None:
-        """Wait until the processes are ready."""
-        await asyncio.gather(*(asyncio.wrap_future(self._pool.schedule(_ready)) for _ in range(self._count)))
+        """Wait until one of the processes is ready; the others come by themselves."""
+        await asyncio.wrap_future(self._pool.schedule(_ready))
 
     async def hear(self, path: Path, limits: AudioLimits) -> Heard:
         """Hear a file.

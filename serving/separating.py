@@ -9,17 +9,17 @@ import shutil
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 
 from backbeat.errors import BackbeatError, ModelError
-from backbeat.separation.allocator import keep_freed_memory
-from backbeat.separation.cache import StemCache
-from backbeat.separation.engine import SeparationEngine
-from backbeat.separation.files import SeparationOptions
 from serving.jobs import INPUT, OUTPUT, Job, JobStore
 from serving.problems import problem_of
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from backbeat.separation.engine import SeparationEngine
 
 _LOG = structlog.get_logger("serving.separating")
 _LOOK_S = 0.5
@@ -31,24 +31,35 @@ class Worker:
     """Takes separation jobs, one after the other, until it is stopped."""
 
     def __init__(self, settings: Settings) -> None:
-        jobs = settings.jobs
         self._settings = settings
         self._name = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = JobStore.of(settings)
-        cache = StemCache(settings.place("stems"), disk_bytes=jobs.cache_bytes, redis_url=jobs.cache_redis or None)
-        self._engine = SeparationEngine(cache=cache, limits=settings.limits.audio)
+        self._loaded: SeparationEngine | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="backbeat-jobs", daemon=True)
 
     def start(self) -> None:
         """Begin, in a thread."""
-        keep_freed_memory()
         self._thread.start()
 
     def stop(self) -> None:
         """Leave the job at hand to another worker, and end."""
         self._stopping.set()
         self._thread.join(30)
+
+    def _engine(self) -> SeparationEngine:
+        """Return the engine, made when the first job comes: until then its libraries would only delay the service."""
+        from backbeat.separation.allocator import keep_freed_memory
+        from backbeat.separation.cache import StemCache
+        from backbeat.separation.engine import SeparationEngine
+
+        if self._loaded is None:
+            keep_freed_memory()
+            jobs = self._settings.jobs
+            place, redis_url = self._settings.place("stems"), jobs.cache_redis or None
+            cache = StemCache(place, disk_bytes=jobs.cache_bytes, redis_url=redis_url)
+            self._loaded = SeparationEngine(cache=cache, limits=self._settings.limits.audio)
+        return self._loaded
 
     async def _work(self) -> None:
         forgot = 0.0
@@ -76,8 +87,11 @@ class Worker:
 
         place = self._store.place(job.id)
         begun = time.monotonic()
+        engine = await asyncio.to_thread(self._engine)
+        from backbeat.separation.files import SeparationOptions
+
         work = asyncio.create_task(
-            self._engine.separate(
+            engine.separate(
                 place / INPUT,
                 job.request["model"],
                 place / OUTPUT,
