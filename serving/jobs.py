@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    Boolean,
     Column,
     Engine,
     Float,
@@ -36,7 +35,6 @@ from backbeat.errors import ConfigError
 from serving.settings import Settings
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
-_ENDED = ("done", "failed", "cancelled")
 _MOST_ATTEMPTS = 3
 #: The file that was sent, and the stems, in the folder of a job.
 INPUT, OUTPUT = "input", "stems"
@@ -58,7 +56,6 @@ _JOBS = Table(
     Column("worker", String(64)),
     Column("heartbeat", Float),
     Column("attempts", Integer, nullable=False),
-    Column("cancelled", Boolean, nullable=False),
 )
 
 
@@ -94,11 +91,6 @@ class Job:
     code: str | None
     message: str | None
     files: dict[str, str]
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in _ENDED
 
 
 class JobStore:
@@ -166,7 +158,6 @@ class JobStore:
             "progress": 0.0,
             "files": {},
             "attempts": 0,
-            "cancelled": False,
         }
         with self._engine.begin() as connection:
             connection.execute(insert(_JOBS).values(row))
@@ -209,8 +200,7 @@ class JobStore:
 
     def beat(self, identity: str, worker: str, progress: float) -> bool:
         """Say that a job is worked on; False when it is to be left: it was cancelled, or is another's by now."""
-        where = _JOBS.c.cancelled.is_(False)
-        return self._change(identity, "running", worker, {"heartbeat": time.time(), "progress": progress}, where)
+        return self._change(identity, "running", worker, {"heartbeat": time.time(), "progress": progress})
 
     def finish(self, identity: str, worker: str, files: dict[str, str]) -> bool:
         """End a job well, with the names of its files."""
@@ -224,8 +214,8 @@ class JobStore:
 
     def cancel(self, identity: str) -> None:
         """End a job that waits; let the worker of one that runs leave it."""
-        if not self._change(identity, "queued", None, {"state": "cancelled", "cancelled": True}):
-            self._change(identity, "running", None, {"state": "cancelled", "cancelled": True})
+        if not self._change(identity, "queued", None, {"state": "cancelled"}):
+            self._change(identity, "running", None, {"state": "cancelled"})
 
     def forget(self) -> int:
         """Remove what has expired, files first; return how many jobs that were."""
@@ -250,9 +240,9 @@ class JobStore:
             else:
                 self.fail(row.id, row.worker, "unheard_audio", "the file brought its worker down each time")
 
-    def _change(self, identity: str, state: str, worker: str | None, values: dict[str, Any], *also: Any) -> bool:
+    def _change(self, identity: str, state: str, worker: str | None, values: dict[str, Any]) -> bool:
         """Change a job if it is still in a state, and of a worker; tell whether it was."""
-        change = update(_JOBS).where(_JOBS.c.id == identity, _JOBS.c.state == state, *also)
+        change = update(_JOBS).where(_JOBS.c.id == identity, _JOBS.c.state == state)
         if worker is not None:
             change = change.where(_JOBS.c.worker == worker)
         with self._engine.begin() as connection:

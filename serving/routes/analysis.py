@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -76,19 +78,27 @@ async def _analyse(request: Request, hearing: Hearing, upload: Upload, fields: t
     if "path" in answer:
         answer["path"] = upload.name
     route = request.scope["route"].path
-    row = row_of(heard, answer, request_id=request.state.request_id, route=route)
+    # A long spectrogram takes a while to sum up: not while others wait.
+    row = await asyncio.to_thread(row_of, heard, answer, request_id=request.state.request_id, route=route)
     request.app.state.recorder.add(row)
     return answer
 
 
-async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> dict[str, Any]:
+@asynccontextmanager
+async def _one_file(request: Request, hearing: Hearing) -> AsyncIterator[Upload]:
+    """Take a place in the queue and the file of a request; what is done with it has an end in time."""
     limit_s = request.app.state.settings.limits.request_s
     async with hearing.queue.place(), scanned(request) as (files, _):
         try:
             async with asyncio.timeout(limit_s):
-                return await _analyse(request, hearing, files[0], fields)
+                yield files[0]
         except TimeoutError:
             raise Problem("timed_out", f"the work took longer than {limit_s:g} s", {"Retry-After": "30"}) from None
+
+
+async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> dict[str, Any]:
+    async with _one_file(request, hearing) as file:
+        return await _analyse(request, hearing, file, fields)
 
 
 @router.post(
@@ -210,12 +220,7 @@ async def genre_of_features(hearing: Ears, given: Features) -> GenreAnswer:
 @router.post("/embedding", dependencies=[allowed("analyze")], openapi_extra=described(FILES, **body()))
 async def embedding(request: Request, hearing: Ears) -> EmbeddingAnswer:
     """Give the numbers that the genre model tells genres by, to compare tracks or to ask for the genre again."""
-    limit_s = request.app.state.settings.limits.request_s
-    async with hearing.queue.place(), scanned(request) as (files, _):
-        try:
-            async with asyncio.timeout(limit_s), hearing.queue.turn():
-                features = await hearing.embed(await hearing.hear(files[0].path))
-        except TimeoutError:
-            raise Problem("timed_out", f"the work took longer than {limit_s:g} s", {"Retry-After": "30"}) from None
+    async with _one_file(request, hearing) as file, hearing.queue.turn():
+        features = await hearing.embed(await hearing.hear(file.path))
     origin = hearing.models["genre"]
     return EmbeddingAnswer(features=features, model=origin.name, version=origin.version)
