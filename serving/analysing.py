@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 from backbeat.analysis import Analyzer, GenreGuess, ModelOrigin
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import Heard
+from backbeat.audio.limits import AudioLimits
+from backbeat.errors import BackbeatError
 from serving import metrics
+from serving.champions import folders_told, told_at
 from serving.hearing import HearingPool
 from serving.problems import Problem
 from serving.settings import Settings
+
+_LOG = structlog.get_logger("serving.analysing")
+_LOOK_S = 1.0
 
 NOT_READY = Problem("not_ready", "the models are being loaded", {"Retry-After": "2"})
 
@@ -59,46 +66,170 @@ class Queue:
                 self._mean_s += 0.1 * (asyncio.get_running_loop().time() - begun - self._mean_s)
 
 
-class Hearing:
-    """The models, and the processes that decode for them; nothing is loaded before `start`."""
+class Ears:
+    """Models of one moment, and the processes that decode for them: a request keeps them to its end."""
 
-    def __init__(self, settings: Settings) -> None:
-        limits = settings.limits
-        self._settings = settings
-        self._audio = limits.audio
-        self.queue = Queue(limits.at_once, limits.waiting)
-        self._threads = ThreadPoolExecutor(limits.at_once, "backbeat-judging")
-        self._loaded: Analyzer | None = None
-        self._pool: HearingPool | None = None
-        self.ready = False
-
-    @property
-    def _analyzer(self) -> Analyzer:
-        if self._loaded is None:
-            raise NOT_READY
-        return self._loaded
+    def __init__(self, analyzer: Analyzer, pool: HearingPool, threads: ThreadPoolExecutor, audio: AudioLimits) -> None:
+        self.analyzer, self.pool = analyzer, pool
+        self._threads, self._audio = threads, audio
+        self._users = 0
+        self._free = asyncio.Event()
+        self._free.set()
 
     @property
     def models(self) -> dict[str, ModelOrigin]:
         """Where answers come from, by task."""
-        return self._analyzer.models
+        return self.analyzer.models
 
-    async def start(self) -> None:
-        """Load the models and start the processes, side by side.
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Hold them for the length of a block."""
+        self._users += 1
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._free.set()
+
+    async def close(self, pool: bool) -> None:
+        """Wait until nobody holds them, and end them; the processes too, if others do not go on with them."""
+        await self._free.wait()
+        await asyncio.to_thread(self.analyzer.close)
+        if pool:
+            await asyncio.to_thread(self.pool.close)
+
+    async def hear(self, path: Path) -> Heard:
+        """Decode a file and make its spectrogram; errors as `HearingPool.hear`."""
+        with metrics.stage("hear"):
+            heard = await self.pool.hear(path, self._audio)
+        metrics.AUDIO.inc(heard.duration_s)
+        return heard
+
+    async def judge(self, heard: Heard, fields: Collection[str]) -> dict[str, Any]:
+        """Return fields of the analysis of what was heard."""
+        with metrics.stage("judge"):
+            answer: dict[str, Any] = await self._apart(partial(self.analyzer.judge_fields, heard, fields))
+        return answer
+
+    async def embed(self, heard: Heard) -> list[float]:
+        """Return the numbers that the genre is told by, of what was heard."""
+        with metrics.stage("judge"):
+            features = await self._apart(partial(self.analyzer.genre_features, heard))
+        return [round(float(value), 6) for value in features]
+
+    def genre(self, features: list[float]) -> GenreGuess:
+        """Return the genre that such numbers tell, in microseconds; ConfigError for another number of them."""
+        return self.analyzer.genre_of(np.array(features, np.float32))
+
+    async def _apart(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+class Hearing:
+    """The ears that are in use, and the queue of those who want them; nothing is loaded before `start`."""
+
+    def __init__(self, settings: Settings) -> None:
+        limits = settings.limits
+        self._settings = settings
+        self.queue = Queue(limits.at_once, limits.waiting)
+        self._threads = ThreadPoolExecutor(limits.at_once, "backbeat-judging")
+        self._ears: Ears | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are ears."""
+        return self._ears is not None
+
+    @property
+    def ears(self) -> Ears:
+        """Those in use now; Problem until there are some."""
+        if self._ears is None:
+            raise NOT_READY
+        return self._ears
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Ears]:
+        """Wait for one's turn, and get the ears for it; the place in the queue is the caller's."""
+        async with self.queue.turn():
+            ears = self.ears
+            with ears.used():
+                yield ears
+
+    def start(self) -> None:
+        """Load the models and start the processes, and again whenever the registry has another champion; at once."""
+        self._watch = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Stop, once what is at work is done."""
+        if self._watch is not None:
+            self._watch.cancel()
+        ears, self._ears = self._ears, None
+        if ears is not None:
+            await ears.close(pool=True)
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _keep(self) -> None:
+        """See to it that the ears are those that they should be."""
+        seen = -1
+        by_registry = bool(self._settings.models.registry)
+        while True:
+            told = told_at(self._settings) if by_registry else 0
+            # What failed is tried again only when there is something else to try: the logs need it once.
+            if told != seen and (told or not by_registry):
+                seen = told
+                try:
+                    await self._renew()
+                except BackbeatError as error:
+                    _LOG.error("models_not_loaded", message=str(error))
+                    metrics.MODEL_CHANGES.labels("refused").inc()
+                except Exception:
+                    _LOG.exception("models_not_loaded")
+                    metrics.MODEL_CHANGES.labels("refused").inc()
+            if not by_registry:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _renew(self) -> None:
+        """Load what is to be used and, once it works, put it in the place of what is used.
 
         Raises
         ------
         ModelError
-            If a model is missing or damaged.
+            If a model is missing or damaged; then all stays as it was.
         """
-        limits = self._settings.limits
         folders = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
-        hears_for = {**shipped_models(), **folders}["beat"]
-        self._pool = HearingPool(hears_for, limits.hearing_processes, limits.hearing_s, limits.hearing_bytes)
-        _, self._loaded = await asyncio.gather(self._pool.start(), asyncio.to_thread(self._load, folders))
-        for task, origin in self.models.items():
+        if self._settings.models.registry:
+            folders |= folders_told(self._settings) or {}
+        old, pool = self._ears, None
+        if old is None:
+            pool = self._pool({**shipped_models(), **folders}["beat"])
+            _, analyzer = await asyncio.gather(pool.start(), asyncio.to_thread(self._load, folders))
+        else:
+            analyzer = await asyncio.to_thread(self._load, folders)
+            if analyzer.specs["beat"].features != old.analyzer.specs["beat"].features:
+                pool = self._pool(folders["beat"])
+                await pool.start()
+        self._ears = Ears(analyzer, pool or old.pool, self._threads, self._settings.limits.audio)  # type: ignore[union-attr]
+        if old is not None:
+            for task, origin in old.models.items():
+                metrics.MODEL.labels(task, origin.name, origin.version).set(0)
+            retiring = asyncio.create_task(old.close(pool=pool is not None))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+            metrics.MODEL_CHANGES.labels("done").inc()
+        for task, origin in self._ears.models.items():
             metrics.MODEL.labels(task, origin.name, origin.version).set(1)
-        self.ready = True
+        _LOG.info("ready", models={task: f"{one.name} {one.version}" for task, one in self._ears.models.items()})
+
+    def _pool(self, model: Path) -> HearingPool:
+        limits = self._settings.limits
+        return HearingPool(model, limits.hearing_processes, limits.hearing_s, limits.hearing_bytes)
 
     def _load(self, folders: dict[str, Path]) -> Analyzer:
         import torch
@@ -109,38 +240,3 @@ class Hearing:
             self._settings.models.batch_windows, lambda task, rows: metrics.BATCHES.labels(task).observe(rows)
         )
         return analyzer
-
-    async def close(self) -> None:
-        """Stop, once what is at work is done."""
-        self.ready = False
-        await asyncio.to_thread(self._threads.shutdown)
-        if self._pool is not None:
-            await asyncio.to_thread(self._pool.close)
-
-    async def hear(self, path: Path) -> Heard:
-        """Decode a file and make its spectrogram; errors as `HearingPool.hear`."""
-        if self._pool is None:
-            raise NOT_READY
-        with metrics.stage("hear"):
-            heard = await self._pool.hear(path, self._audio)
-        metrics.AUDIO.inc(heard.duration_s)
-        return heard
-
-    async def judge(self, heard: Heard, fields: Collection[str]) -> dict[str, Any]:
-        """Return fields of the analysis of what was heard."""
-        with metrics.stage("judge"):
-            answer: dict[str, Any] = await self._apart(partial(self._analyzer.judge_fields, heard, fields))
-        return answer
-
-    async def embed(self, heard: Heard) -> list[float]:
-        """Return the numbers that the genre is told by, of what was heard."""
-        with metrics.stage("judge"):
-            features = await self._apart(partial(self._analyzer.genre_features, heard))
-        return [round(float(value), 6) for value in features]
-
-    def genre(self, features: list[float]) -> GenreGuess:
-        """Return the genre that such numbers tell, in microseconds; ConfigError for another number of them."""
-        return self._analyzer.genre_of(np.array(features, np.float32))
-
-    async def _apart(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from opentelemetry import trace
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,7 @@ from serving.problems import CODES, PROBLEM_SCHEMA, Problem, body_of, code_of, p
 from serving.records import Recorder
 from serving.routes import analysis, jobs, system
 from serving.settings import Settings
+from serving.tracing import Tracing
 from serving.uploads import limited, too_large
 
 _LOG = structlog.get_logger("serving")
@@ -75,6 +77,7 @@ class Envelope:
         request_id = told if _REQUEST_ID.fullmatch(told) else secrets.token_hex(16)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        trace.get_current_span().set_attribute("backbeat.request_id", request_id)
         begun, status = time.perf_counter(), 0
         extra = _DOCS if scope["path"] in ("/docs", "/redoc") else {}
         added = [
@@ -162,35 +165,25 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     return _response(request.scope, problem)
 
 
-async def _start(hearing: Hearing) -> None:
-    try:
-        await hearing.start()
-    except BackbeatError as error:
-        _LOG.error("models_not_loaded", message=str(error))
-    except Exception:
-        _LOG.exception("models_not_loaded")
-    else:
-        _LOG.info("ready", models={task: one.version for task, one in hearing.models.items()})
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Make the application of some settings."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure(settings.logs.level)
+        tracing.begin()
         audit.open()
         app.state.recorder.start()
         app.state.hearing = hearing = Hearing(settings)
         # The process answers meanwhile that it is alive and not ready.
-        starting = asyncio.create_task(_start(hearing))
+        hearing.start()
         yield
-        starting.cancel()
         await hearing.close()
         app.state.recorder.close()
         if app.state.jobs is not None:
             app.state.jobs.close()
         audit.close()
+        await asyncio.to_thread(tracing.end)
 
     local = settings.mode == "local"
     app = FastAPI(
@@ -202,6 +195,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs" if local else None,
         redoc_url=None,
     )
+    tracing = Tracing(settings.telemetry)
     audit = AuditLog(settings.place(settings.logs.audit) if settings.logs.audit else None)
     records = settings.records
     app.state.settings = settings
@@ -224,6 +218,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         )
     app.add_middleware(Envelope, settings=settings, audit=audit)
+    tracing.follow(app)
     _describe(app)
     return app
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     insert,
     select,
     update,
@@ -179,11 +180,11 @@ class JobStore:
         with self._engine.connect() as connection:
             return [_job(row) for row in connection.execute(asked).mappings()]
 
-    def waiting(self) -> int:
-        """Return how many jobs wait."""
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are in each state that any is in."""
+        asked = select(_JOBS.c.state, func.count().label("count_")).group_by(_JOBS.c.state)
         with self._engine.connect() as connection:
-            rows = connection.execute(select(_JOBS.c.id).where(_JOBS.c.state == "queued"))
-            return len(rows.all())
+            return {row.state: row.count_ for row in connection.execute(asked)}
 
     def claim(self, worker: str) -> Job | None:
         """Give the job that has waited longest to a worker; None where none waits. No two get the same."""

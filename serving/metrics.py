@@ -12,6 +12,8 @@ import psutil
 from prometheus_client import REGISTRY as PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from serving.tracing import TRACER
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10, 30, 60, 300)
 
 REQUESTS = Counter("backbeat_requests", "Requests answered", ["route", "method", "status"])
@@ -24,6 +26,9 @@ AT_WORK = Gauge("backbeat_requests_at_work", "Requests with audio at work", mult
 WAITING = Gauge("backbeat_requests_waiting", "Requests with audio that wait their turn", multiprocess_mode="livesum")
 AUDIO = Counter("backbeat_audio_seconds", "Seconds of audio heard")
 MODEL = Gauge("backbeat_model_info", "The models in use", ["task", "name", "version"], multiprocess_mode="livemax")
+MODEL_CHANGES = Counter("backbeat_model_changes", "Models that took over, or were refused", ["outcome"])
+JOBS = Gauge("backbeat_jobs", "Separation jobs", ["state"], multiprocess_mode="livemax")
+CACHE = Counter("backbeat_cache_lookups", "Stems asked for, by the level that was asked", ["level", "outcome"])
 RECORDS = Counter("backbeat_records", "Rows of what was served", ["outcome"])
 MEMORY = Gauge("backbeat_memory_bytes", "Resident memory of the processes", multiprocess_mode="livesum")
 GPU_MEMORY = Gauge("backbeat_gpu_memory_bytes", "Memory of the GPU in use", multiprocess_mode="livesum")
@@ -31,10 +36,11 @@ GPU_MEMORY = Gauge("backbeat_gpu_memory_bytes", "Memory of the GPU in use", mult
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Time a stage."""
+    """Time a stage, in the metrics and the traces."""
     begun = time.perf_counter()
     try:
-        yield
+        with TRACER.start_as_current_span(name):
+            yield
     finally:
         STAGES.labels(name).observe(time.perf_counter() - begun)
 

@@ -9,11 +9,13 @@ import shutil
 import socket
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
 
 from backbeat.errors import BackbeatError, ModelError
+from serving import metrics
 from serving.jobs import INPUT, OUTPUT, Job, JobStore
 from serving.problems import problem_of
 from serving.settings import Settings
@@ -25,6 +27,7 @@ _LOG = structlog.get_logger("serving.separating")
 _LOOK_S = 0.5
 _BEAT_S = 1.0
 _FORGET_S = 60.0
+_COUNT_S = 2.0
 
 
 class Worker:
@@ -35,6 +38,7 @@ class Worker:
         self._name = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = JobStore.of(settings)
         self._loaded: SeparationEngine | None = None
+        self._cache_asked: Counter[tuple[str, str]] = Counter()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="backbeat-jobs", daemon=True)
 
@@ -62,9 +66,12 @@ class Worker:
         return self._loaded
 
     async def _work(self) -> None:
-        forgot = 0.0
+        forgot = counted = 0.0
         while not self._stopping.is_set():
             try:
+                if time.monotonic() - counted > _COUNT_S:
+                    await asyncio.to_thread(self._count)
+                    counted = time.monotonic()
                 if time.monotonic() - forgot > _FORGET_S:
                     await asyncio.to_thread(self._store.forget)
                     forgot = time.monotonic()
@@ -77,6 +84,19 @@ class Worker:
                 # The database is away, say; the jobs wait in it.
                 _LOG.exception("jobs_not_taken")
                 await asyncio.sleep(5.0)
+
+    def _count(self) -> None:
+        """Tell how many jobs there are, and how often the caches had what was asked."""
+        counts = self._store.counts()
+        for state in ("queued", "running"):
+            metrics.JOBS.labels(state).set(counts.get(state, 0))
+        if self._loaded is None or self._loaded.cache is None:
+            return
+        for level, numbers in self._loaded.cache.stats().items():
+            for outcome, name in (("hit", "hits"), ("miss", "misses")):
+                new = numbers[name] - self._cache_asked[level, outcome]
+                metrics.CACHE.labels(level, outcome).inc(new)
+                self._cache_asked[level, outcome] += new
 
     async def _do(self, job: Job) -> None:
         share = 0.0
@@ -107,6 +127,7 @@ class Worker:
                     work.cancel()
                     await asyncio.wait([work])
                     break
+                await asyncio.to_thread(self._count)
             made = work.result()
         except asyncio.CancelledError:
             outcome = "left"

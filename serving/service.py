@@ -31,25 +31,28 @@ class Everything:
         await (app if scope["type"] == "http" else self.inner)(scope, receive, send)
 
 
-@bentoml.service(name="backbeat-separation", workers=1, metrics={"enabled": False})
-class Separation:
-    """Makes stems for the jobs that callers gave; nobody calls it."""
+@bentoml.service(name="backbeat-backstage", workers=1, metrics={"enabled": False})
+class Backstage:
+    """Makes stems for the jobs that callers gave, and brings the registry's champions; nobody calls it."""
 
     def __init__(self) -> None:
+        from serving.champions import Scout
         from serving.logs import configure
         from serving.separating import Worker
 
         configure(settings.logs.level)
-        self._worker = Worker(settings)
+        self._worker, self._scout = Worker(settings), Scout(settings)
 
     @bentoml.on_startup
     def begin(self) -> None:
-        """Take jobs."""
+        """Take jobs, and look for champions."""
+        self._scout.start()
         self._worker.start()
 
     @bentoml.on_shutdown
     def end(self) -> None:
         """Leave the job at hand to whoever comes next."""
+        self._scout.stop()
         self._worker.stop()
 
 
@@ -68,7 +71,7 @@ class Separation:
 class Backbeat:
     """Hears music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems."""
 
-    separation = bentoml.depends(Separation)
+    backstage = bentoml.depends(Backstage)
 
 
 Backbeat.add_asgi_middleware(Everything)  # type: ignore[attr-defined]

@@ -24,11 +24,18 @@ _VALUE_VARIABLE = re.compile(r"BACKBEAT_SERVING__([A-Z0-9_]+?)(?:__([A-Z0-9_]+))
 
 @dataclass(frozen=True)
 class Models:
-    """Folders of models by task, windows in a batch, threads of a network."""
+    """Where models come from, windows in a batch, threads of a network; ConfigError when a number leaves nothing."""
 
     folders: dict[str, str]
+    registry: str
+    registry_s: float
     batch_windows: int
     threads: int
+
+    def __post_init__(self) -> None:
+        for name in ("registry_s", "batch_windows", "threads"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"models.{name} must be above 0")
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,13 @@ class Logs:
 
 
 @dataclass(frozen=True)
+class Telemetry:
+    """Where traces go."""
+
+    otlp: str
+
+
+@dataclass(frozen=True)
 class Records:
     """Where in `state` what was served is kept, how many rows or seconds make a file, and the most bytes in all."""
 
@@ -152,6 +166,7 @@ class Settings:
     rates: Rates
     scan: Scan
     logs: Logs
+    telemetry: Telemetry
     records: Records
 
     def place(self, name: str) -> Path:

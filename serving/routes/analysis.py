@@ -17,7 +17,7 @@ from backbeat.errors import BackbeatError
 from serving.analysing import Hearing
 from serving.problems import PROBLEM_SCHEMA, Problem, body_of, problem_of
 from serving.records import row_of
-from serving.routes.common import FILES, GUARDED, Ears, allowed, body, described, scanned
+from serving.routes.common import FILES, GUARDED, HearingThere, allowed, body, described, scanned
 from serving.uploads import Upload
 
 router = APIRouter(prefix="/v1", tags=["analysis"])
@@ -72,9 +72,9 @@ def chosen_fields(text: str | None) -> tuple[str, ...]:
 
 
 async def _analyse(request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...]) -> dict[str, Any]:
-    async with hearing.queue.turn():
-        heard = await hearing.hear(upload.path)
-        answer = await hearing.judge(heard, fields)
+    async with hearing.turn() as ears:
+        heard = await ears.hear(upload.path)
+        answer = await ears.judge(heard, fields)
     if "path" in answer:
         answer["path"] = upload.name
     route = request.scope["route"].path
@@ -111,7 +111,7 @@ async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> d
     openapi_extra=described(FILES, **body()),
 )
 async def analyze(
-    request: Request, hearing: Ears, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+    request: Request, hearing: HearingThere, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
 ) -> dict[str, Any]:
     """Analyse a file of any audio format: beats and bars, drums and onsets, genre, key, tempo, loudness."""
     return await _one(request, hearing, chosen_fields(fields))
@@ -130,7 +130,7 @@ async def analyze(
     openapi_extra=described(FILES, **body(multiple=True)),
 )
 async def analyze_batch(
-    request: Request, hearing: Ears, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+    request: Request, hearing: HearingThere, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
 ) -> dict[str, Any]:
     """Analyse several files, each sent as a field `file`: an analysis or an error for each, in their order."""
     chosen = chosen_fields(fields)
@@ -156,7 +156,7 @@ async def analyze_batch(
     responses=_answers(_part(_BEATS), _EXAMPLE),
     openapi_extra=described(FILES, **body()),
 )
-async def beats(request: Request, hearing: Ears) -> dict[str, Any]:
+async def beats(request: Request, hearing: HearingThere) -> dict[str, Any]:
     """Find beats, their positions in the bar, tempo and time signature."""
     return await _one(request, hearing, _BEATS)
 
@@ -167,7 +167,7 @@ async def beats(request: Request, hearing: Ears) -> dict[str, Any]:
     responses=_answers(_part(_ONSETS)),
     openapi_extra=described(FILES, **body()),
 )
-async def onsets(request: Request, hearing: Ears) -> dict[str, Any]:
+async def onsets(request: Request, hearing: HearingThere) -> dict[str, Any]:
     """Find what begins to sound, and which drums are struck how hard."""
     return await _one(request, hearing, _ONSETS)
 
@@ -178,7 +178,7 @@ async def onsets(request: Request, hearing: Ears) -> dict[str, Any]:
     responses=_answers(_part(_GENRE)),
     openapi_extra=described(FILES, **body()),
 )
-async def genre(request: Request, hearing: Ears) -> dict[str, Any]:
+async def genre(request: Request, hearing: HearingThere) -> dict[str, Any]:
     """Tell the genre, with the probability of each."""
     return await _one(request, hearing, _GENRE)
 
@@ -212,15 +212,15 @@ class EmbeddingAnswer(BaseModel):
     dependencies=[allowed("analyze")],
     openapi_extra=described([*GUARDED, "wrong_value", "not_ready"]),
 )
-async def genre_of_features(hearing: Ears, given: Features) -> GenreAnswer:
+async def genre_of_features(hearing: HearingThere, given: Features) -> GenreAnswer:
     """Tell the genre of features that were extracted before, with `/v1/embedding` of the same version."""
-    return GenreAnswer(**asdict(hearing.genre(given.features)))
+    return GenreAnswer(**asdict(hearing.ears.genre(given.features)))
 
 
 @router.post("/embedding", dependencies=[allowed("analyze")], openapi_extra=described(FILES, **body()))
-async def embedding(request: Request, hearing: Ears) -> EmbeddingAnswer:
+async def embedding(request: Request, hearing: HearingThere) -> EmbeddingAnswer:
     """Give the numbers that the genre model tells genres by, to compare tracks or to ask for the genre again."""
-    async with _one_file(request, hearing) as file, hearing.queue.turn():
-        features = await hearing.embed(await hearing.hear(file.path))
-    origin = hearing.models["genre"]
+    async with _one_file(request, hearing) as file, hearing.turn() as ears:
+        features = await ears.embed(await ears.hear(file.path))
+    origin = ears.models["genre"]
     return EmbeddingAnswer(features=features, model=origin.name, version=origin.version)

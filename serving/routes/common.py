@@ -55,14 +55,14 @@ def allowed(scope: str) -> Any:
 
 
 def hearing_of(request: Request) -> Hearing:
-    """Return the models; Problem until they are there."""
+    """Return what hears; Problem until it can."""
     hearing: Hearing | None = request.app.state.hearing
     if hearing is None or not hearing.ready:
         raise NOT_READY
     return hearing
 
 
-Ears = Annotated[Hearing, Depends(hearing_of)]
+HearingThere = Annotated[Hearing, Depends(hearing_of)]
 
 
 @asynccontextmanager

@@ -124,7 +124,7 @@ async def separate(
         await anyio.to_thread.run_sync(find, model)
     except ModelError as error:
         raise Problem("conflict", str(error)) from None
-    if await anyio.to_thread.run_sync(store.waiting) >= settings.jobs.waiting:
+    if (await anyio.to_thread.run_sync(store.counts)).get("queued", 0) >= settings.jobs.waiting:
         raise Problem("too_many", "too many jobs wait", {"Retry-After": "60"})
     async with scanned(request) as (files, _):
         identity = store.new_id()

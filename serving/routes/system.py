@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from backbeat import __version__
 from serving.metrics import exposition
-from serving.routes.common import GUARDED, Ears, allowed, described, hearing_of
+from serving.routes.common import GUARDED, HearingThere, allowed, described, hearing_of
 
 router = APIRouter(tags=["system"])
 
@@ -37,9 +37,14 @@ async def health(request: Request) -> dict[str, str]:
 
 
 @router.get("/v1/models", dependencies=[allowed("read")], openapi_extra=described([*GUARDED, "not_ready"]))
-async def models(hearing: Ears) -> dict[str, Any]:
-    """List the models in use: name, version, the run that made each and the hash of the data it learnt from."""
-    return {"models": {task: asdict(origin) for task, origin in hearing.models.items()}}
+async def models(hearing: HearingThere) -> dict[str, Any]:
+    """List the models in use: name, version, the run and the commit that made each, its data and their licences."""
+    ears = hearing.ears
+    models = {
+        task: {**asdict(origin), "commit": spec.commit or None, "licence": spec.licence, "metrics": spec.metrics}
+        for (task, origin), spec in zip(ears.models.items(), ears.analyzer.specs.values(), strict=True)
+    }
+    return {"models": models}
 
 
 @router.get(

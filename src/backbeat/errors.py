@@ -13,6 +13,7 @@
     ├── CorpusError               a corpus that breaks the contract, or cannot be read or made
     │   └── CorpusUnavailableError  it has to be fetched and cannot be: says what to do
     ├── ModelError                a model that is missing, damaged or made for something else
+    ├── RegistryError             a registry of models that cannot be used, or has changed meanwhile
     ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
     ├── TimeLimitError            work that took longer than it was given
     ├── ServiceError              a service that refuses a request, or cannot be reached
@@ -105,6 +106,10 @@ class CorpusUnavailableError(CorpusError):
 
 class ModelError(BackbeatError):
     """A model that is missing, damaged or made for something else."""
+
+
+class RegistryError(BackbeatError):
+    """A registry of models that cannot be used, or that another has changed meanwhile."""
 
 
 class ResourceError(BackbeatError):

@@ -31,7 +31,7 @@ from backbeat.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
+QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def _store_lock(uri: str) -> Iterator[None]:
+def store_lock(uri: str) -> Iterator[None]:
     """Let one process at a time open a SQLite store: migrating a fresh one twice at once breaks it."""
     path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
     if path is None:
@@ -234,7 +234,7 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
     if not tracking.uri:
         yield Run()
         return
-    for variable, value in _QUIET.items():
+    for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     import mlflow
 
@@ -242,7 +242,7 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
         logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow.exceptions import MlflowException
 
-    with _store_lock(tracking.uri):
+    with store_lock(tracking.uri):
         try:
             mlflow.set_tracking_uri(tracking.uri)
             known = bool(run_id) and any(

@@ -33,6 +33,7 @@ from backbeat.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from backbeat.analysis.key import KeyEstimate
     from backbeat.audio import AudioLimits
+    from backbeat.batching import Batched
     from backbeat.beat.tracker import BeatTracker
     from backbeat.genre.classifier import GenreClassifier, GenreResult
     from backbeat.model import ModelSpec
@@ -108,6 +109,7 @@ class Analyzer:
                     "train them on the same features"
                 )
         self._front_end = LogMel(beat.spec.features)
+        self._shared: list[Batched] = []
 
     @classmethod
     def load(cls, models: Mapping[str, Path] | None = None) -> Analyzer:
@@ -141,10 +143,14 @@ class Analyzer:
         )
 
     @property
+    def specs(self) -> dict[str, ModelSpec]:
+        """What is told of each model, by task."""
+        return {"beat": self._beat.spec, "onset": self._onset.spec, "genre": self._genre.spec}
+
+    @property
     def models(self) -> dict[str, ModelOrigin]:
         """Where the answers come from, by task."""
-        specs = {"beat": self._beat.spec, "onset": self._onset.spec, "genre": self._genre.spec}
-        return {task: _origin(spec) for task, spec in specs.items()}
+        return {task: _origin(spec) for task, spec in self.specs.items()}
 
     def analyze(self, path: Path | str, limits: AudioLimits | None = None) -> Analysis:
         """Analyse a file.
@@ -229,7 +235,7 @@ class Analyzer:
         return _genre_guess(self._genre.classify_features(features))
 
     def share(self, max_rows: int, on_batch: Callable[[str, int], None] | None = None) -> None:
-        """Let several threads judge at once: what waits for a network goes through it together (`Batched`).
+        """Let several threads judge at once, until `close`: what waits for a network goes through it together.
 
         Parameters
         ----------
@@ -240,8 +246,18 @@ class Analyzer:
         """
         from backbeat.batching import Batched
 
+        def together(task: str, network: Any) -> Batched:
+            made = Batched(network, max_rows, on_batch and partial(on_batch, task))
+            self._shared.append(made)
+            return made
+
         for task, model in (("beat", self._beat), ("onset", self._onset), ("genre", self._genre)):
-            model.listen_through(partial(Batched, max_rows=max_rows, on_batch=on_batch and partial(on_batch, task)))
+            model.listen_through(partial(together, task))
+
+    def close(self) -> None:
+        """End the threads of `share`, once what waits for them is done; nothing can be judged after it."""
+        for network in self._shared:
+            network.close()
 
     def _onset_activations_and_events(
         self, spectrogram: NDArray[np.float32]

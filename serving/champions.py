@@ -1,0 +1,93 @@
+"""The registry's champions: looked for beside the requests, found by the processes that answer them.
+
+MLflow is slow to import and wants memory, so it is in a process that answers nobody. That one brings each new champion
+into the state and then, in one file, says which folders are to be used; the others look at that file.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backbeat.analysis.result import TASKS
+from backbeat.errors import BackbeatError
+from backbeat.files import write_json
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from backbeat.registry import Registry
+
+_LOG = structlog.get_logger("serving.champions")
+
+
+def folders_told(settings: Settings) -> dict[str, Path] | None:
+    """Return the folders of the champions, by task; None until the registry has been asked for the first time."""
+    try:
+        told = json.loads(_file(settings).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return {task: Path(folder) for task, folder in told.items()}
+
+
+def told_at(settings: Settings) -> int:
+    """Return when the folders were last told, in nanoseconds; 0 for never."""
+    try:
+        return _file(settings).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+class Scout:
+    """Looks for new champions every few seconds, until it is stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry: Registry | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="backbeat-champions", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread; where no registry is configured, do nothing."""
+        if self._settings.models.registry:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(15)
+
+    def _work(self) -> None:
+        away = False
+        while not self._stopping.is_set():
+            try:
+                self._look()
+                away = False
+            except BackbeatError as error:
+                if not away:
+                    _LOG.error("registry_away", message=str(error))
+                away = True
+            except Exception:
+                _LOG.exception("fault")
+            self._stopping.wait(self._settings.models.registry_s)
+
+    def _look(self) -> None:
+        from backbeat.registry import Registry
+
+        if self._registry is None:
+            self._registry = Registry(self._settings.models.registry)
+        folders = {}
+        for task in TASKS:
+            if champion := self._registry.champion(task):
+                folders[task] = self._registry.fetch(champion, self._settings.place("models")).absolute()
+        if folders != folders_told(self._settings):
+            write_json(_file(self._settings), {task: str(folder) for task, folder in folders.items()})
+            _LOG.info("champions", folders={task: folder.name for task, folder in folders.items()})
+
+
+def _file(settings: Settings) -> Path:
+    return settings.place("champions.json")

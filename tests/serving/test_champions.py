@@ -1,0 +1,111 @@
+"""Another champion in the registry: the service takes it up, and no request is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from services import RATE_HZ, clicks, serving
+from serving_asks import settings_of
+
+from backbeat.analysis.analyzer import shipped_models
+from backbeat.files import write_json
+from backbeat.model import SPEC, WEIGHTS, load_spec
+from backbeat.registry import Registry
+from serving.analysing import Hearing
+
+
+def registered(registry: Registry, folder: Path, commit: str, whole: bool = True) -> None:
+    """Register a model for beats, and make it the champion."""
+    shutil.copytree(shipped_models()["beat"], folder)
+    write_json(folder / SPEC, replace(load_spec(folder), run="", commit=commit).to_dict())
+    if not whole:
+        (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
+    before = registry.champion("beat")
+    registry.promote(registry.register(folder), instead_of=before and before.version)
+
+
+def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    registered(registry, tmp_path / "one", "1111")
+    song = io.BytesIO()
+    soundfile.write(song, clicks().T, RATE_HZ, format="WAV")
+    answers: list[tuple[int, str]] = []
+    over = threading.Event()
+
+    how = {"models__registry": registry.uri, "models__registry_s": "0.5", "rates__per_address": ""}
+    with serving(tmp_path / "service", **how) as service, service.client() as client:
+
+        def told() -> dict[str, Any]:
+            models: dict[str, Any] = client.get("/v1/models").json()["models"]
+            return models
+
+        def asking() -> None:
+            with service.client() as mine:
+                while not over.is_set():
+                    answer = mine.post("/v1/beats", files={"file": song.getvalue()})
+                    answers.append((answer.status_code, answer.json()["models"]["beat"]["version"]))
+
+        models = told()
+        assert (models["beat"]["version"], models["beat"]["commit"]) == ("1", "1111")
+        # A task without a champion has the model that ships.
+        assert models["onset"]["version"] == load_spec(shipped_models()["onset"]).version
+
+        threads = [threading.Thread(target=asking) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        registered(registry, tmp_path / "two", "2222")
+        until = time.monotonic() + 30
+        while told()["beat"]["commit"] != "2222" and time.monotonic() < until:
+            time.sleep(0.2)
+        changed = len(answers)
+        while len(answers) < changed + 20 and time.monotonic() < until:
+            time.sleep(0.1)
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert {status for status, _ in answers} == {200}
+        assert {version for _, version in answers} == {"1", "2"}
+        assert answers[-1] == (200, "2")
+
+        # One that does not load is refused, and said; all goes on with the one before.
+        registered(registry, tmp_path / "three", "3333", whole=False)
+        while "models_not_loaded" not in service.log.read_text() and time.monotonic() < until + 20:
+            time.sleep(0.2)
+        assert told()["beat"]["version"] == "2"
+        metrics = client.get("/metrics").text
+        assert 'backbeat_model_changes_total{outcome="done"} 1.0' in metrics
+        assert 'backbeat_model_changes_total{outcome="refused"} 1.0' in metrics
+        assert 'backbeat_model_info{name="backbeat-beat",task="beat",version="1"} 0.0' in metrics
+        assert 'backbeat_model_info{name="backbeat-beat",task="beat",version="2"} 1.0' in metrics
+        assert 'backbeat_jobs{state="queued"} 0.0' in metrics
+
+
+def test_where_the_registry_is_away_the_champions_that_were_known_are_served(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, models__registry="http://127.0.0.1:9", limits__hearing_processes="1")
+
+    async def main() -> None:
+        hearing = Hearing(settings)
+        hearing.start()
+        await asyncio.sleep(0.2)
+        assert not hearing.ready  # it waits until the registry has been asked for the first time
+        shutil.copytree(shipped_models()["beat"], tmp_path / "known")
+        known = replace(load_spec(tmp_path / "known"), version="41")
+        write_json(tmp_path / "known" / SPEC, known.to_dict())
+        write_json(tmp_path / "champions.json", {"beat": str(tmp_path / "known")})
+        async with asyncio.timeout(60):
+            while not hearing.ready:
+                await asyncio.sleep(0.05)
+        assert hearing.ears.models["beat"].version == "41"
+        await hearing.close()
+
+    asyncio.run(main())
