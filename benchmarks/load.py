@@ -10,28 +10,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
+from asking import answer, ask_once, request, running
+from changes import lost_requests
 from rich.console import Console
 from rich.table import Table
 
 from backbeat.audio.encode import encode
 from backbeat.files import write_json
 
-ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 30.0
 RATE_HZ = 44100
 
@@ -72,6 +67,7 @@ def main() -> None:
             found["memory_500_mib"] = memory_mib(process)
             asyncio.run(several(port, little, given.requests - 500))
             found["memory_end_mib"] = memory_mib(process)
+        found |= lost_requests(Path(folder) / "changes", short)
     write_json(given.output, found)
     table = Table("measure", "value")
     for name, value in told(found, given.requests):
@@ -92,6 +88,14 @@ def told(found: dict[str, float], requests: int) -> list[tuple[str, str]]:
         ("empty endpoint, requests a second", f"{found['empty_per_s']:.0f}"),
         ("share of the ceiling", f"{found['genre_per_s'] / found['empty_per_s']:.0%}"),
         ("from start to ready", f"{found['ready_s']:.1f} s"),
+        (
+            f"accepted requests lost while the model changed {found['model_changes']:.0f} times",
+            f"{found['model_change_lost']:.0f} of {found['model_change_asked']:.0f}",
+        ),
+        (
+            "the same in a rolling restart of two replicas",
+            f"{found['restart_lost']:.0f} of {found['restart_asked']:.0f}",
+        ),
         (f"memory after {requests} requests, over after 500", f"{growth:+.1%} ({found['memory_end_mib']:.0f} MiB)"),
     ]
 
@@ -129,82 +133,6 @@ def in_process(song: Path, seconds: float) -> dict[str, float]:
     with ThreadPoolExecutor(2) as threads:
         done = sum(future.result() for future in [threads.submit(work) for _ in range(2)])
     return {"library_audio_per_s": done * SECONDS / (time.perf_counter() - begun)}
-
-
-@contextmanager
-def running(service: str, folder: Path) -> Iterator[tuple[int, psutil.Process, float]]:
-    """Start a service; give its port, its process, and the seconds until it was ready."""
-    folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {
-        **os.environ,
-        "BENTOML_HOME": str(folder / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "BACKBEAT_SERVING__STATE": str(folder / "state"),
-    }
-    begun = time.monotonic()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "bentoml", "serve", service, "--port", str(port), "--host", "127.0.0.1"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        head = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
-        while True:
-            if process.poll() is not None:
-                raise SystemExit((folder / "log").read_text())
-            with suppress(OSError, asyncio.IncompleteReadError):
-                if asyncio.run(status_once(port, head)) == 200:
-                    break
-            time.sleep(0.1)
-        yield port, psutil.Process(process.pid), time.monotonic() - begun
-    finally:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def request(path: str, body: bytes, kind: str) -> bytes:
-    """Return a request as bytes."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Read an answer: its status and body."""
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    at = head.index(b"content-length:") + 15
-    body = await reader.readexactly(int(head[at : head.index(b"\r\n", at)]))
-    return int(head[9:12]), body
-
-
-async def status_once(port: int, asked: bytes) -> int:
-    """Ask once, and return the status."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(asked)
-    status = int((await reader.readuntil(b"\r\n"))[9:12])
-    writer.close()
-    return status
-
-
-async def ask_once(port: int, asked: bytes) -> dict[str, list[float]]:
-    """Ask once, and return what JSON came."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(asked)
-    status, body = await answer(reader)
-    writer.close()
-    if status != 200:
-        raise SystemExit(f"{status}: {body!r}")
-    found: dict[str, list[float]] = json.loads(body)
-    return found
 
 
 async def client(port: int, asked: bytes, until: float, most: int, taken: list[float]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -24,8 +26,13 @@ from serving.hearing import HearingPool
 from serving.problems import Problem
 from serving.settings import Settings
 
+if TYPE_CHECKING:
+    from backbeat.features import FeatureParams
+
 _LOG = structlog.get_logger("serving.analysing")
-_LOOK_S = 1.0
+_LOOK_S, _AGAIN_S = 1.0, 10.0
+#: Rate, and samples, of the second of noise that models are tried on.
+_TRIAL_HZ = 22050
 
 NOT_READY = Problem("not_ready", "the models are being loaded", {"Retry-After": "2"})
 
@@ -80,6 +87,11 @@ class Ears:
     def models(self) -> dict[str, ModelOrigin]:
         """Where answers come from, by task."""
         return self.analyzer.models
+
+    @property
+    def features(self) -> FeatureParams:
+        """The spectrograms that the models were trained on."""
+        return self.analyzer.specs["beat"].features
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -176,13 +188,14 @@ class Hearing:
 
     async def _keep(self) -> None:
         """See to it that the ears are those that they should be."""
-        seen = -1
+        seen, tried = -1, 0.0
         by_registry = bool(self._settings.models.registry)
         while True:
             told = told_at(self._settings) if by_registry else 0
-            # What failed is tried again only when there is something else to try: the logs need it once.
-            if told != seen and (told or not by_registry):
-                seen = told
+            # A champion that was refused is tried no more; but with no ears at all it may help to wait and try again.
+            again = not self.ready and time.monotonic() - tried > _AGAIN_S
+            if (told != seen or again) and (told or not by_registry):
+                seen, tried = told, time.monotonic()
                 try:
                     await self._renew()
                 except BackbeatError as error:
@@ -191,7 +204,7 @@ class Hearing:
                 except Exception:
                     _LOG.exception("models_not_loaded")
                     metrics.MODEL_CHANGES.labels("refused").inc()
-            if not by_registry:
+            if self.ready and not by_registry:
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -206,20 +219,27 @@ class Hearing:
         folders = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
         if self._settings.models.registry:
             folders |= folders_told(self._settings) or {}
-        old, pool = self._ears, None
-        if old is None:
-            pool = self._pool({**shipped_models(), **folders}["beat"])
-            _, analyzer = await asyncio.gather(pool.start(), asyncio.to_thread(self._load, folders))
-        else:
-            analyzer = await asyncio.to_thread(self._load, folders)
-            if analyzer.specs["beat"].features != old.analyzer.specs["beat"].features:
-                pool = self._pool(folders["beat"])
-                await pool.start()
-        self._ears = Ears(analyzer, pool or old.pool, self._threads, self._settings.limits.audio)  # type: ignore[union-attr]
+        # Which takes a second that the process is to answer in: it is alive.
+        load_spec = (await asyncio.to_thread(import_module, "backbeat.model")).load_spec
+        beat = {**shipped_models(), **folders}["beat"]
+        old = self._ears
+        # The processes make spectrograms, and need to be others only for models that were trained on others.
+        pool = old.pool if old and old.features == load_spec(beat, "beat").features else self._pool(beat)
+        loading = asyncio.create_task(asyncio.to_thread(self._load, folders))
+        try:
+            await pool.start()
+            analyzer = await loading
+        except BaseException:
+            if old is None or pool is not old.pool:
+                await asyncio.to_thread(pool.close)
+            with suppress(Exception):
+                (await loading).close()
+            raise
+        self._ears = Ears(analyzer, pool, self._threads, self._settings.limits.audio)
         if old is not None:
             for task, origin in old.models.items():
                 metrics.MODEL.labels(task, origin.name, origin.version).set(0)
-            retiring = asyncio.create_task(old.close(pool=pool is not None))
+            retiring = asyncio.create_task(old.close(pool=pool is not old.pool))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
             metrics.MODEL_CHANGES.labels("done").inc()
@@ -239,4 +259,7 @@ class Hearing:
         analyzer.share(
             self._settings.models.batch_windows, lambda task, rows: metrics.BATCHES.labels(task).observe(rows)
         )
+        # Whoever comes first would wait for what is compiled at its first use; and a model that cannot is found out.
+        noise = np.random.default_rng(0).standard_normal(_TRIAL_HZ).astype(np.float32)
+        analyzer.analyze_audio(0.1 * noise, _TRIAL_HZ)
         return analyzer

@@ -16,6 +16,8 @@ _LONGEST_SOCKET_FOLDER = 60
 # The path of a Unix socket has 103 bytes at most, and BentoML puts its own in the folder for temporary files.
 if len(tempfile.gettempdir()) > _LONGEST_SOCKET_FOLDER:
     os.environ["BENTOML_NO_UDS"] = "1"
+# BentoML sets it in images, and then leaves workers dead that died: one that makes stems, and nobody would see it.
+os.environ.pop("BENTOML_CONTAINERIZED", None)
 settings = load_settings()
 app = create_app(settings)
 
