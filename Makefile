@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
-  bench-separation clean
+  bench-separation engine start stop logs health clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -58,6 +58,33 @@ lock: setup ## lock the versions that pyproject.toml allows
 
 serve: setup ## serve the models over HTTP, on port 8000 of this machine
 	bentoml serve serving.service:Backbeat --host 127.0.0.1 --port 8000
+
+engine:
+	@sh serving/engine.sh >/dev/null
+
+# Passwords are made once, of random bytes.
+serving/.env:
+	@umask 077; while read -r line; do case "$$line" in \
+	  *PASSWORD=) echo "$$line$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')";; *) echo "$$line";; esac; \
+	done <serving/.env.example >$@
+
+start: engine serving/.env ## start the service in containers, with all that watches it; make start GPU=1 on a GPU
+	@sh serving/engine.sh up --detach --wait --wait-timeout 600 || \
+	  { echo "not everything is ready: \`make logs\` says why; \`make build\` makes the image" >&2; exit 1; }
+	@echo "ready: the service at http://127.0.0.1:8000, Grafana at http://127.0.0.1:3000 (admin, password in serving/.env)," \
+	  "MLflow at http://127.0.0.1:5000; keys: sh serving/engine.sh exec service python -m serving.keys create NAME"
+
+stop: ## stop the containers; what they keep stays in volumes
+	@sh serving/engine.sh down
+
+logs: ## follow the logs of the containers; make logs OF=service for one
+	@sh serving/engine.sh logs --follow --tail 100 $(OF)
+
+health: engine ## tell how the containers are, and whether the service is ready
+	@sh serving/engine.sh ps --all
+	@sh serving/engine.sh exec -T service python -c \
+	  "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)" >/dev/null 2>&1 \
+	  && echo "ready: http://127.0.0.1:8000" || { echo "not ready: \`make logs OF=service\` says why" >&2; exit 1; }
 
 load: setup ## measure the service under load, beside an empty endpoint and the library
 	python benchmarks/load.py
