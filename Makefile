@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
-  bench-separation engine start stop logs health clean
+  bench-separation engine build start stop logs health clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -55,9 +55,20 @@ format: setup ## put the code in shape
 lock: setup ## lock the versions that pyproject.toml allows
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --extra dev pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group serving \
+	  --constraint requirements.lock --output-file serving/image/gpu.lock
+	python serving/image/cpu_lock.py
 
 serve: setup ## serve the models over HTTP, on port 8000 of this machine
 	bentoml serve serving.service:Backbeat --host 127.0.0.1 --port 8000
+
+# BUILDAH_FORMAT is for Podman, whose own format of images has no health check.
+FLAVOUR ?= cpu
+build: setup ## pack the service as a Bento, and make an image of it: make build FLAVOUR=gpu
+	@bento=$$(bentoml build --output tag | sed -n 's/^__tag__://p') && place=$$(bentoml get $$bento --output path) && \
+	echo "Bento $$bento: bentoml serve $$bento" && engine=$$(sh serving/engine.sh) && \
+	BUILDAH_FORMAT=docker $$engine build --build-arg FLAVOUR=$(FLAVOUR) --tag backbeat:$(FLAVOUR) \
+	  --file serving/image/Dockerfile "$$place" && echo "image backbeat:$(FLAVOUR): make start"
 
 engine:
 	@sh serving/engine.sh >/dev/null

@@ -150,6 +150,8 @@ class Hearing:
         self._ears: Ears | None = None
         self._watch: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        for outcome in ("done", "refused"):
+            metrics.MODEL_CHANGES.labels(outcome)  # counts from 0, so that the first is seen to be one
 
     @property
     def ready(self) -> bool:

@@ -83,7 +83,7 @@ class Scout:
         folders = {}
         for task in TASKS:
             if champion := self._registry.champion(task):
-                folders[task] = self._registry.fetch(champion, self._settings.place("models")).absolute()
+                folders[task] = self._registry.fetch(champion, self._settings.place("champions")).absolute()
         if folders != folders_told(self._settings):
             write_json(_file(self._settings), {task: str(folder) for task, folder in folders.items()})
             _LOG.info("champions", folders={task: folder.name for task, folder in folders.items()})

@@ -112,7 +112,7 @@ def test_no_secret_is_committed_and_each_that_must_be_set_says_so() -> None:
     known = dict(
         line.split("=", 1) for line in (SERVING / ".env.example").read_text().splitlines() if re.match(r"\w", line)
     )
-    assert all(value == "" for value in known.values())
+    assert all(value == "" for name, value in known.items() if name.endswith(("PASSWORD", "SECRET")))
     passwords = {name for name in known if name.endswith("PASSWORD")}
     for name in passwords:
         assert f"${{{name}:?" in text, name
