@@ -41,8 +41,9 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn.access", "httpx", "bentoml.access"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # What they warn of, each try of a registry that is away say, is told once by who asked.
+    for name in ("uvicorn.access", "httpx", "bentoml.access", "urllib3.connectionpool", "opentelemetry.exporter"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class AuditLog:

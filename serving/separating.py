@@ -115,7 +115,7 @@ class Worker:
                 place / INPUT,
                 job.request["model"],
                 place / OUTPUT,
-                SeparationOptions.from_dict({**job.request["options"], "again": True}),
+                SeparationOptions.from_dict(job.request["options"]),
                 timeout_s=self._settings.jobs.timeout_s,
                 progress=heard,
             )
