@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from backbeat.analysis import Analysis, analysis_schema
 from backbeat.errors import BackbeatError
+from backbeat.settings import listed
 from serving.analysing import Hearing
 from serving.problems import PROBLEM_SCHEMA, Problem, body_of, problem_of
 from serving.records import row_of
@@ -62,7 +63,7 @@ def chosen_fields(text: str | None) -> tuple[str, ...]:
     """Return the fields of a list with commas; Problem when there is none of that name."""
     if text is None:
         return FIELDS
-    fields = tuple(part.strip() for part in text.split(",") if part.strip())
+    fields = listed(text)
     for name in fields:
         if name not in FIELDS:
             raise Problem("wrong_value", f"fields: there is no field {name[:40]!r}; there are {', '.join(FIELDS)}")

@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, Response
 
 from backbeat.audio.encode import SUFFIX_CODECS
 from backbeat.errors import ModelError
+from backbeat.settings import listed
 from serving.access import Caller
 from serving.jobs import INPUT, OUTPUT, Job, JobStore
 from serving.problems import Problem
@@ -112,7 +113,7 @@ async def separate(
     from backbeat.separation.store import OFFICIAL, find, parse_name
 
     store, settings = _store(request), request.app.state.settings
-    names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
+    names = None if stems is None else listed(stems)
     how = StemFormat(format.lower(), bits, None if bitrate is None else 1000 * bitrate, rate)
     options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence))
     try:

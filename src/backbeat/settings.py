@@ -1,4 +1,4 @@
-"""From plain values, of YAML files say, to the frozen dataclasses that the code takes."""
+"""From plain values, of YAML files or a command line say, to what the code takes."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ def _refuse_unknown(cls: type, values: dict[str, Any]) -> None:
             raise ConfigError(f"{cls.__name__} has no setting {name!r}; it has {', '.join(sorted(known))}")
         if is_dataclass(types[name]) and isinstance(types[name], type) and isinstance(value, dict):
             _refuse_unknown(types[name], value)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas, without blanks round them and without empty ones."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -38,12 +38,13 @@ def analyze(
     """Analyse files; prints a JSON object a line. One that is refused is named, and the others go on."""
     from backbeat.audio import find_audio
     from backbeat.client import Client
+    from backbeat.settings import listed
 
     failed = False
+    chosen = listed(fields or "")
     with Client(url, key) as client:
         for path in find_audio(paths):
             try:
-                chosen = fields.split(",") if fields else None
                 told = client.analyze_fields(path, chosen) if chosen else client.analyze(path).to_dict()
             except BackbeatError as error:
                 failed = True

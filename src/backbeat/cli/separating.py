@@ -104,8 +104,9 @@ def separate(
     from backbeat.audio import find_audio
     from backbeat.separation.files import Preparation, SeparationOptions, StemFormat, is_stem, song_folders
     from backbeat.separation.store import OFFICIAL, locate, parse_name, read_spec
+    from backbeat.settings import listed
 
-    names = None if stems is None else tuple(part.strip() for part in stems.split(",") if part.strip())
+    names = None if stems is None else listed(stems)
     how = StemFormat(suffix.lower().lstrip("."), bits, None if bitrate is None else 1000 * bitrate, rate)
     options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence), force)
     if queue is None:
