@@ -11,21 +11,26 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from backbeat.analysis.hearing import Heard
 from backbeat.audio.limits import AudioLimits
-from backbeat.errors import AudioLimitError, DamagedAudioError, TimeLimitError
+from backbeat.errors import AudioLimitError, DamagedAudioError, ResourceError, TimeLimitError
 
 if TYPE_CHECKING:
     from backbeat.features import LogMel
 
+_LOG = structlog.get_logger("serving.hearing")
 _front_end: LogMel | None = None
 
 
@@ -92,18 +97,51 @@ class HearingPool:
 
     def __init__(self, model: Path, processes: int, seconds: float, extra_bytes: int) -> None:
         self._seconds = seconds
-        # Fresh processes: a fork of one with threads may hang.
-        self._pool = ProcessPool(
+        self._make = partial(
+            ProcessPool,
             processes,
             max_tasks=500,  # so that what a library leaks goes with its process
             initializer=_begin,
             initargs=(model, extra_bytes),
-            context=multiprocessing.get_context("spawn"),
+            context=multiprocessing.get_context("spawn"),  # fresh processes: a fork of one with threads may hang
         )
+        self._pool = self._make()
+        self._closed = False
 
     async def start(self) -> None:
-        """Wait until one of the processes is ready; the others come by themselves."""
-        await asyncio.wrap_future(self._pool.schedule(_ready))
+        """Wait until one of the processes is ready; the others come by themselves.
+
+        Raises
+        ------
+        ResourceError
+            If they do not start.
+        """
+        await self._run(_ready)
+
+    async def _run(self, work: Callable[..., Any], *args: object, seconds: float | None = None) -> Any:
+        """Have work done by a process; where the pool is broken, by a new one.
+
+        It breaks when one dies that has nothing to do, or that starts: killed because memory is short, say.
+        """
+        for _ in range(2):
+            pool = self._pool
+            try:
+                job = pool.schedule(work, args=args, timeout=seconds)
+            except RuntimeError:  # as it says that it is broken
+                self._replace(pool)
+                continue
+            try:
+                return await asyncio.wrap_future(job)
+            except BrokenProcessPool:
+                self._replace(pool)
+        raise ResourceError("the processes that decode do not start")
+
+    def _replace(self, pool: ProcessPool) -> None:
+        """Put a new pool in the place of a broken one, unless another request has."""
+        if self._pool is pool and not self._closed:
+            _LOG.error("hearing_broken")
+            self._pool = self._make()
+            threading.Thread(target=_end, args=(pool,), name="backbeat-hearing-end", daemon=True).start()
 
     async def hear(self, path: Path, limits: AudioLimits) -> Heard:
         """Hear a file.
@@ -114,10 +152,12 @@ class HearingPool:
             If it cannot be heard, is over the limits, or brought its process down.
         TimeLimitError
             If it took too long.
+        ResourceError
+            If there is no process to hear it.
         """
-        job = self._pool.schedule(_hear, args=(str(path), limits), timeout=self._seconds)
         try:
-            return await asyncio.wrap_future(job)
+            heard: Heard = await self._run(_hear, str(path), limits, seconds=self._seconds)
+            return heard
         except TimeoutError:
             raise TimeLimitError(f"the file was not decoded within {self._seconds:g} s") from None
         except ProcessExpired:
@@ -131,5 +171,10 @@ class HearingPool:
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self._closed = True
+        _end(self._pool)
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()

@@ -23,7 +23,7 @@ from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import Heard, hear
 from backbeat.audio.encode import encode
 from backbeat.audio.limits import AudioLimits
-from backbeat.errors import AudioLimitError, DamagedAudioError, TimeLimitError, UnsupportedAudioError
+from backbeat.errors import AudioLimitError, DamagedAudioError, ResourceError, TimeLimitError, UnsupportedAudioError
 from backbeat.features import LogMel
 from backbeat.model import load_spec
 from serving.analysing import Queue
@@ -70,19 +70,30 @@ def test_errors_come_back_and_the_process_goes_on(pool: HearingPool, song: Path,
     assert asyncio.run(pool.hear(song, LIMITS)).duration_s == 4.0
 
 
-def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(pool: HearingPool, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(
+    pool: HearingPool, song: Path, tmp_path: Path
+) -> None:
     long = tmp_path / "long.flac"
     encode(long, np.tile(clicks(10.0)[:1], (1, 60)), RATE_HZ)
+
+    def kill() -> None:
+        # Only this pool's: a started service has such processes too, further down.
+        for process in psutil.Process().children():
+            if "spawn_main" in " ".join(process.cmdline()):
+                process.send_signal(signal.SIGKILL)
 
     async def main() -> None:
         work = asyncio.create_task(pool.hear(long, LIMITS))
         await asyncio.sleep(0.3)
-        for process in psutil.Process().children(recursive=True):
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGKILL)
+        kill()
         with pytest.raises(DamagedAudioError, match="made the decoder fail"):
             await work
         assert (await pool.hear(long, LIMITS)).duration_s == 600.0
+        # One that has nothing to do, as when memory is short; those that wait for the next are heard all the same.
+        kill()
+        await asyncio.sleep(0.5)
+        both = await asyncio.gather(pool.hear(song, LIMITS), pool.hear(song, LIMITS))
+        assert [heard.duration_s for heard in both] == [4.0, 4.0]
 
     asyncio.run(main())
 
@@ -92,17 +103,20 @@ def test_time_and_memory_have_an_end(tmp_path: Path) -> None:
     encode(long, np.tile(clicks(10.0)[:1], (1, 60)), RATE_HZ)
     small = HearingPool(BEAT, 1, 30.0, 20_000_000)  # ten minutes have 58 MB at the front end's rate
     quick = HearingPool(BEAT, 1, 0.05, 1 << 30)
+    none = HearingPool(tmp_path / "none", 1, 30.0, 1 << 30)
 
     async def main() -> None:
         await asyncio.gather(small.start(), quick.start())
+        with pytest.raises(ResourceError, match="do not start"):
+            await none.start()
         with pytest.raises(AudioLimitError, match="needs more memory"):
             await small.hear(long, LIMITS)
         with pytest.raises(TimeLimitError, match=r"not decoded within 0\.05 s"):
             await quick.hear(long, LIMITS)
 
     asyncio.run(main())
-    small.close()
-    quick.close()
+    for made in (small, quick, none):
+        made.close()
 
 
 def test_a_queue_takes_so_many_and_no_more() -> None:
