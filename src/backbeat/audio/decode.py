@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.audio.limits import AudioLimits
-from backbeat.audio.loudness import LoudnessMeter
+from backbeat.audio.loudness import LOWEST_RATE_HZ, LoudnessMeter
 from backbeat.audio.mixing import CANCELLED_DB, StreamResampler, mono_weights
 from backbeat.audio.opening import open_file
 from backbeat.audio.probe import AudioInfo, Source, inspect
@@ -48,7 +48,7 @@ class Audio:
     warnings
         What was wrong with a file that could still be heard.
     loudness_lufs
-        Integrated loudness of the file (BS.1770-4), where it was asked for and is defined.
+        Integrated loudness of the file (BS.1770-4), where it was asked for and is defined (it is not below 4 kHz).
     """
 
     samples: NDArray[np.float32]
@@ -201,7 +201,8 @@ class _Pass:
     ) -> None:
         info = source.info
         self.reader = reader
-        self.meter = LoudnessMeter(info.sample_rate_hz, info.channel_names) if measure_loudness else None
+        measured = measure_loudness and info.sample_rate_hz >= LOWEST_RATE_HZ
+        self.meter = LoudnessMeter(info.sample_rate_hz, info.channel_names) if measured else None
         self._metering: Future[None] | None = None
         self.notes: list[str] = []
         self.rate = info.sample_rate_hz

@@ -17,6 +17,8 @@ from backbeat.errors import ConfigError
 #: BS.1770-4, annex 1: blocks of 400 ms that overlap by 75%, so that power is summed in steps of 100 ms.
 _STEPS_PER_SECOND = 10
 _STEPS_PER_BLOCK = 4
+#: Below, the filters have no room.
+LOWEST_RATE_HZ = 4000
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _OFFSET_DB = -0.691
@@ -74,7 +76,7 @@ class LoudnessMeter:
     """
 
     def __init__(self, sample_rate_hz: int, channel_names: Sequence[str]) -> None:
-        if not channel_names or sample_rate_hz < 4000:
+        if not channel_names or sample_rate_hz < LOWEST_RATE_HZ:
             raise ConfigError(f"loudness of {len(channel_names)} channels at {sample_rate_hz} Hz is not defined")
         self._rate_hz = sample_rate_hz
         self._weights = channel_weights(channel_names)

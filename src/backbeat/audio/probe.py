@@ -15,6 +15,9 @@ from backbeat.errors import AudioError, DamagedAudioError, UnsupportedAudioError
 #: of a damaged file, and Opus is read more exactly (pre-skip, end) by libav.
 _SNDFILE_CONTAINERS = frozenset({"wav", "w64", "aiff", "flac", "caf", "au"})
 
+#: A header that says less or more lies: below is no pitch, and DSD, the quickest there is, has 22.6 MHz.
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100, 25_000_000
+
 _PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _PCM_BITS |= {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32}
 _CODED_BITS = {"ULAW": 8, "ALAW": 8, "IMA_ADPCM": 4, "MS_ADPCM": 4}
@@ -97,6 +100,14 @@ def probe(path: Path | str) -> AudioInfo:
 
 def inspect(path: Path, stream: BinaryIO, size: int) -> Source:
     """Identify the content of an open file and read its headers; errors as for `probe`."""
+    source = _inspect(path, stream, size)
+    rate = source.info.sample_rate_hz
+    if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
+        raise DamagedAudioError(path, f"is damaged: no sound is sampled at {rate} Hz, as its header says")
+    return source
+
+
+def _inspect(path: Path, stream: BinaryIO, size: int) -> Source:
     content = sniff.identify(stream)
     container = content.container
     if container is None:
@@ -150,6 +161,8 @@ def _from_sndfile(path: Path, stream: BinaryIO, size: int, container: str) -> So
         return None
     if rate <= 0 or channels <= 0:
         return None
+    if frames == 0 and container == "wav":
+        return None  # written by what could not seek back to say how much it is: libav reads to the end then
     # A streamed FLAC does not know its length: libsndfile then says 0 or the largest number.
     known = 0 <= frames < 1 << 53 and not (frames == 0 and container == "flac")
     duration = frames / rate if known else None
@@ -294,7 +307,7 @@ def _bit_depth(codec: str, context: Any) -> int | None:
         return int(digits)
     if codec == "alac" and context.extradata and len(context.extradata) > 17:
         return int(context.extradata[17])  # ALACSpecificConfig.bitDepth, behind the box header
-    if codec in _LOSSLESS:
+    if codec in _LOSSLESS and context.format is not None:  # a header may name a codec and nothing of its samples
         return int(context.format.bits)
     return None
 
