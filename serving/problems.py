@@ -38,6 +38,7 @@ CODES: dict[str, tuple[int, str]] = {
     "no_room": (503, "Memory or disk is full."),
     "timed_out": (504, "The work took longer than is allowed."),
 }
+_LONGEST = 400
 
 
 class Problem(HTTPException):
@@ -54,7 +55,9 @@ class Problem(HTTPException):
     """
 
     def __init__(self, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(CODES[code][0], message, headers)
+        # What a caller sent may be part of it, and long.
+        shown = message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
+        super().__init__(CODES[code][0], shown, headers)
         self.code = code
 
 
