@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -26,7 +27,7 @@ from serving import metrics
 from serving.access import Doorkeeper, RateKeeper
 from serving.analysing import Hearing
 from serving.logs import AuditLog, configure
-from serving.problems import CODES, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
+from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
 from serving.records import Recorder
 from serving.routes import analysis, jobs, system
 from serving.settings import Settings
@@ -153,6 +154,9 @@ async def _on_problem(request: Request, error: Exception) -> Response:
         return _response(request.scope, problem)
     if isinstance(error, Problem):
         return _response(request.scope, error)
+    if isinstance(error, OperationalError):
+        _LOG.error("jobs_away", cause=type(error.orig).__name__)
+        return _response(request.scope, JOBS_AWAY)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"][1:])
@@ -205,7 +209,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.recorder = Recorder(
         settings.place(records.folder) if records.folder else None, records.rows, records.seconds, records.max_bytes
     )
-    for kind in (Problem, BackbeatError, RequestValidationError, HTTPException):
+    for kind in (Problem, BackbeatError, RequestValidationError, HTTPException, OperationalError):
         app.add_exception_handler(kind, _on_problem)
     app.include_router(analysis.router)
     app.include_router(jobs.router)

@@ -6,6 +6,7 @@ stopped, the job is queued again, a few times: a file that brings its worker dow
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import time
@@ -37,6 +38,7 @@ from serving.settings import Settings
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 _MOST_ATTEMPTS = 3
+_ID = re.compile(r"[0-9a-f]{32}")
 #: The file that was sent, and the stems, in the folder of a job.
 INPUT, OUTPUT = "input", "stems"
 
@@ -168,6 +170,8 @@ class JobStore:
 
     def get(self, identity: str) -> Job | None:
         """Return a job, None where there is none or it has expired."""
+        if not _ID.fullmatch(identity):
+            return None  # not every database takes every text: PostgreSQL no NUL
         with self._engine.connect() as connection:
             row = connection.execute(select(_JOBS).where(_JOBS.c.id == identity)).mappings().first()
         return None if row is None or row["expires"] < time.time() else _job(row)
@@ -191,13 +195,16 @@ class JobStore:
         now = time.time()
         self._revive(now)
         asked = select(_JOBS.c.id).where(_JOBS.c.state == "queued").order_by(_JOBS.c.created).limit(5)
-        with self._engine.connect() as connection:
-            candidates = [row.id for row in connection.execute(asked)]
-        for identity in candidates:
-            taken = {"state": "running", "worker": worker, "heartbeat": now, "attempts": _JOBS.c.attempts + 1}
-            if self._change(identity, "queued", None, taken):
-                return self.get(identity)
-        return None
+        while True:
+            with self._engine.connect() as connection:
+                candidates = [row.id for row in connection.execute(asked)]
+            if not candidates:
+                return None
+            for identity in candidates:
+                taken = {"state": "running", "worker": worker, "heartbeat": now, "attempts": _JOBS.c.attempts + 1}
+                if self._change(identity, "queued", None, taken):
+                    return self.get(identity)
+            # Others were quicker with all of these: look for more.
 
     def beat(self, identity: str, worker: str, progress: float) -> bool:
         """Say that a job is worked on; False when it is to be left: it was cancelled, or is another's by now."""

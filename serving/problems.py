@@ -61,6 +61,10 @@ class Problem(HTTPException):
         self.code = code
 
 
+#: The database of jobs does not answer.
+JOBS_AWAY = Problem("not_ready", "jobs cannot be looked at at the moment", {"Retry-After": "10"})
+
+
 def problem_of(error: BackbeatError) -> Problem:
     """Return what an error of ours is to a caller; names of files here do not go out."""
     if isinstance(error, AudioLimitError):

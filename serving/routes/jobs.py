@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
+import structlog
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
@@ -17,18 +18,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from backbeat.audio.encode import SUFFIX_CODECS
-from backbeat.errors import ModelError
+from backbeat.errors import ConfigError, ModelError
 from backbeat.settings import listed
 from serving.access import Caller
 from serving.jobs import INPUT, OUTPUT, Job, JobStore
-from serving.problems import Problem
+from serving.problems import JOBS_AWAY, Problem
 from serving.routes.common import FILES, GUARDED, allowed, body, described, scanned
 from serving.uploads import Upload
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
+_LOG = structlog.get_logger("serving.jobs")
 _FORMATS = ", ".join(sorted(name[1:] for name in SUFFIX_CODECS))
-_JOB = [*GUARDED, "not_found"]
+_JOB = [*GUARDED, "not_found", "not_ready"]
 
 
 class JobError(BaseModel):
@@ -70,18 +72,26 @@ def _told(job: Job) -> JobAnswer:
     )
 
 
-def _store(request: Request) -> JobStore:
+async def _store(request: Request) -> JobStore:
     """Return the jobs; their database is opened when it is first asked for."""
     state = request.app.state
-    if state.jobs is None:
-        state.jobs = JobStore.of(state.settings)
-    store: JobStore = state.jobs
-    return store
+    found: JobStore | None = state.jobs
+    if found is None:
+        try:
+            opened = await anyio.to_thread.run_sync(JobStore.of, state.settings)
+        except ConfigError as error:
+            # It is away: that is not the caller's doing, and how it is reached not their business.
+            _LOG.error("jobs_away", message=str(error))
+            raise JOBS_AWAY from None
+        found = state.jobs = state.jobs or opened
+        if found is not opened:
+            opened.close()  # another request was quicker
+    return found
 
 
 async def _mine(request: Request, caller: Caller, identity: str) -> Job:
     """Return a job of the caller's; for others there is none."""
-    job = await anyio.to_thread.run_sync(_store(request).get, identity)
+    job = await anyio.to_thread.run_sync((await _store(request)).get, identity)
     if job is None or (job.owner != caller.name and "admin" not in caller.scopes):
         raise Problem("not_found", "there is no such job, or it has expired")
     return job
@@ -112,7 +122,7 @@ async def separate(
     from backbeat.separation.files import Preparation, SeparationOptions, StemFormat
     from backbeat.separation.store import OFFICIAL, find, parse_name
 
-    store, settings = _store(request), request.app.state.settings
+    store, settings = await _store(request), request.app.state.settings
     names = None if stems is None else listed(stems)
     how = StemFormat(format.lower(), bits, None if bitrate is None else 1000 * bitrate, rate)
     options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence))
@@ -146,11 +156,11 @@ def _give(store: JobStore, identity: str, owner: str, file: Upload, asked: dict[
         raise
 
 
-@router.get("/jobs", openapi_extra=described(GUARDED))
+@router.get("/jobs", openapi_extra=described([*GUARDED, "not_ready"]))
 async def jobs(request: Request, caller: Annotated[Caller, allowed("separate")]) -> JobsAnswer:
     """List your jobs, the latest first; with the scope `admin` those of all."""
     owner = None if "admin" in caller.scopes else caller.name
-    found = await anyio.to_thread.run_sync(_store(request).of_owner, owner)
+    found = await anyio.to_thread.run_sync((await _store(request)).of_owner, owner)
     return JobsAnswer(jobs=[_told(job) for job in found])
 
 
@@ -163,7 +173,7 @@ async def job(request: Request, identity: str, caller: Annotated[Caller, allowed
 @router.delete("/jobs/{identity}", openapi_extra=described(_JOB))
 async def cancel(request: Request, identity: str, caller: Annotated[Caller, allowed("separate")]) -> JobAnswer:
     """Cancel a job that has not ended; what one has made is removed when it expires."""
-    store = _store(request)
+    store = await _store(request)
     await _mine(request, caller, identity)
     await anyio.to_thread.run_sync(store.cancel, identity)
     return _told(await _mine(request, caller, identity))
@@ -184,7 +194,7 @@ def _done(job: Job) -> Job:
 async def result(request: Request, identity: str, caller: Annotated[Caller, allowed("separate")]) -> FileResponse:
     """Fetch all stems, as a ZIP."""
     found = _done(await _mine(request, caller, identity))
-    place = _store(request).place(identity) / OUTPUT
+    place = (await _store(request)).place(identity) / OUTPUT
     path = await anyio.to_thread.run_sync(_zipped, place, sorted(found.files.values()))
     return FileResponse(
         path,
@@ -223,7 +233,7 @@ async def one_stem(
     found = _done(await _mine(request, caller, identity))
     if stem not in found.files:
         raise Problem("not_found", f"the job has no such stem; it has {', '.join(sorted(found.files))}")
-    path = _store(request).place(identity) / OUTPUT / found.files[stem]
+    path = (await _store(request)).place(identity) / OUTPUT / found.files[stem]
     if not path.is_file():
         raise Problem("not_found", "the stem is gone")
     return FileResponse(path, filename=found.files[stem])
