@@ -6,7 +6,6 @@ import io
 import signal
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,9 @@ import pytest
 import soundfile
 from services import RATE_HZ, Service, clicks, serving
 from serving_asks import ask, codes, settings_of
-from unit.test_separation import GOLDEN, small
 
 from backbeat.audio.encode import encode
 from backbeat.errors import ConfigError
-from backbeat.files import sha256_file
-from backbeat.separation import store as model_store
 from serving.jobs import JobStore
 from serving.keys import KeyStore
 
@@ -116,17 +112,6 @@ def test_nobody_sees_another_s_jobs(tmp_path: Path) -> None:
     assert [len(told["jobs"]) for told in lists] == [1, 0, 1]
     assert codes(ask(settings, {**calls[0], "url": f"/v1/jobs/{identity}/result"})) == ["conflict"]
     assert ask(settings, {**calls[0], "method": "DELETE"})[0].json()["state"] == "cancelled"
-
-
-@pytest.fixture(scope="module")
-def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Spleeter's network for two stems with few filters, where pulled models lie."""
-    root = tmp_path_factory.mktemp("models")
-    entry = model_store.Official(small("2stems"), sha256_file(GOLDEN / "2stems" / "model.data-00000-of-00001"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(model_store.OFFICIAL, "2stems", entry)
-        model_store.pull("spleeter:2stems", root=root, source=GOLDEN / "2stems")
-        yield root
 
 
 def ended(client: httpx.Client, identity: str, seconds: float = 90.0) -> dict[str, Any]:
