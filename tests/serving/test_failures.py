@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import signal
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +21,7 @@ import neighbours
 import numpy as np
 import psutil
 import pytest
+import soundfile
 from numpy.typing import NDArray
 from services import RATE_HZ, Service, clicks, serving
 from serving_asks import ask, codes, settings_of
@@ -38,13 +41,24 @@ CALLS = 2000
 
 @dataclass
 class House:
-    """A service with a key, and what it stands beside; None where that is not on this machine."""
+    """A service that can be started again, keys to it, and what it stands beside; None where that is not here."""
 
-    service: Service
-    client: httpx.Client
-    key: str
+    folder: Path
+    models: Path
+    settings: dict[str, str]
+    keys: list[str]
     redis: tuple[neighbours.Neighbour, str] | None
     clamd: neighbours.Neighbour | None
+
+    def open(self) -> None:
+        """Start the service."""
+        self._stack = ExitStack()
+        self.service = self._stack.enter_context(serving(self.folder, self.models, **self.settings))
+        self.client = self._stack.enter_context(self.service.client(headers={"X-API-Key": self.keys[0]}))
+
+    def close(self) -> None:
+        """End it; its state stays."""
+        self._stack.close()
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +81,21 @@ def as_flac(samples: NDArray[np.float32]) -> bytes:
 def house(tmp_path_factory: pytest.TempPathFactory, small_models: Path) -> Iterator[House]:
     """One service for all failures: it is to be well after each."""
     folder = tmp_path_factory.mktemp("house")
-    how = {"jobs__stale_s": "3", "rates__per_key": f"{CALLS}/minute"}
+    settings = {"jobs__stale_s": "3", "rates__per_key": f"{CALLS}/minute"}
     with ExitStack() as stack:
         redis = clamd = None
         if shutil.which("redis-server"):
             redis = stack.enter_context(neighbours.redis(folder / "redis"))
-            how |= {"rates__redis": redis[1], "jobs__cache_redis": redis[1]}
+            settings |= {"rates__redis": redis[1], "jobs__cache_redis": redis[1]}
         if neighbours.clamd_program():
             clamd, place = stack.enter_context(neighbours.clamd(folder / "clamd"))
-            how |= {"scan__clamd": str(place)}
-        keys = KeyStore(folder / "service" / "state" / "keys.json")
-        one, other = (keys.create(name, ("analyze", "separate", "read")) for name in ("one", "counted"))
-        service = stack.enter_context(serving(folder / "service", small_models, **how))
-        client = stack.enter_context(service.client(headers={"X-API-Key": one}))
-        yield House(service, client, other, redis, clamd)
+            settings |= {"scan__clamd": str(place)}
+        store = KeyStore(folder / "service" / "state" / "keys.json")
+        keys = [store.create(name, ("analyze", "separate", "read")) for name in ("one", "counted")]
+        made = House(folder / "service", small_models, settings, keys, redis, clamd)
+        made.open()
+        stack.callback(made.close)
+        yield made
 
 
 def beats(house: House, content: bytes) -> httpx.Response:
@@ -99,6 +114,26 @@ def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def ended(client: httpx.Client, identity: str, seconds: float = 90.0) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        told: dict[str, Any] = client.get(f"/v1/jobs/{identity}").json()
+        if told["state"] not in ("queued", "running"):
+            return told
+        time.sleep(0.1)
+    raise AssertionError(told)
+
+
+def state_of(client: httpx.Client, identity: str) -> str:
+    return str(client.get(f"/v1/jobs/{identity}").json()["state"])
+
+
+def separating(service: Service) -> psutil.Process:
+    """Return the process that does jobs."""
+    processes = psutil.Process(service.process.pid).children(recursive=True)
+    return next(one for one in processes if "backbeat-separation" in one.cmdline())
 
 
 def answering(service: Service) -> psutil.Process:
@@ -144,20 +179,16 @@ def test_a_hearing_process_that_is_killed_costs_its_file_alone(house: House, son
     assert house.client.get("/readyz").status_code == 200
 
 
-def test_a_worker_that_is_killed_loses_no_job(house: House, song: bytes, long: bytes) -> None:
-    def state(identity: str) -> str:
-        return str(house.client.get(f"/v1/jobs/{identity}").json()["state"])
-
-    jobs = [house.client.post("/v1/separate", files={"file": content}).json()["id"] for content in (long, song, song)]
-    until(lambda: state(jobs[0]) == "running")
+def test_a_worker_that_is_killed_loses_no_job(house: House, song: bytes) -> None:
+    minute = as_flac(np.tile(clicks(10.0)[:1], (1, 6)))
+    jobs = [house.client.post("/v1/separate", files={"file": content}).json()["id"] for content in (minute, song, song)]
+    until(lambda: state_of(house.client, jobs[0]) == "running")
     died, heard = answering(house.service), hearing(house.service)
     died.kill()
     house.service.wait()
     assert answering(house.service).pid != died.pid
     assert beats(house, song).status_code == 200
-    for identity in jobs:
-        until(lambda identity=identity: state(identity) not in ("queued", "running"), 90)
-        assert state(identity) == "done"
+    assert [ended(house.client, identity)["state"] for identity in jobs] == ["done"] * 3
     # Nor does what decoded for it go on without it.
     until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in heard))
 
@@ -166,7 +197,7 @@ def test_without_redis_calls_are_counted_here_and_then_together_again(house: Hou
     if house.redis is None:
         pytest.skip("redis-server is not here")
     server, address = house.redis
-    with house.service.client(headers={"X-API-Key": house.key}) as client:
+    with house.service.client(headers={"X-API-Key": house.keys[1]}) as client:
 
         def call_often() -> None:
             """Use up the calls of a key, as another replica."""
@@ -188,7 +219,7 @@ def test_without_redis_calls_are_counted_here_and_then_together_again(house: Hou
             assert client.post("/v1/beats", files={"file": song}).status_code == 200
             assert time.monotonic() - begun < 5
         job = house.client.post("/v1/separate?format=flac", files={"file": song}).json()["id"]
-        until(lambda: house.client.get(f"/v1/jobs/{job}").json()["state"] == "done")
+        assert ended(house.client, job)["state"] == "done"
         server.start()
         call_often()
         until(lambda: client.get("/v1/models").status_code == 429, 20)
@@ -210,6 +241,60 @@ def test_nothing_that_the_scanner_did_not_see_is_heard(house: House, song: bytes
     house.clamd.start()
     assert beats(house, song).status_code == 200
     assert code_of(beats(house, infected), 422) == "refused_file"
+
+
+def test_songs_are_separated_whatever_dies(house: House, song: bytes, long: bytes) -> None:
+    client = house.client
+    given = client.post("/v1/separate?format=flac", files={"file": ("Secret.wav", song)})
+    assert given.status_code == 202, given.text
+    assert given.headers["location"] == f"/v1/jobs/{given.json()['id']}"
+    told = ended(client, given.json()["id"])
+    assert (told["state"], told["stems"], told["progress"]) == ("done", ["accompaniment", "vocals"], 1.0)
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{told['id']}/result").content)) as archive:
+        assert sorted(archive.namelist()) == ["accompaniment.flac", "vocals.flac"]
+        whole = archive.read("vocals.flac")
+    one = client.get(f"/v1/jobs/{told['id']}/result/vocals")
+    assert one.content == whole
+    assert soundfile.info(io.BytesIO(whole)).frames == 4 * RATE_HZ
+    for stem in ("drums", "..%2f..%2fjobs.db", "input"):
+        assert client.get(f"/v1/jobs/{told['id']}/result/{stem}").json()["error"]["code"] == "not_found"
+
+    bad = client.post("/v1/separate", files={"file": b"words"}).json()["id"]
+    assert ended(client, bad)["error"]["code"] == "unsupported_audio"
+    for asked, code in (
+        ("model=spleeter:3stems", "wrong_value"),
+        ("model=spleeter:4stems", "conflict"),
+        ("model=/etc", "wrong_value"),
+        ("stems=flute", "wrong_value"),
+        ("format=exe", "wrong_value"),
+        ("bitrate=100", "wrong_value"),
+        ("highpass=nan", "wrong_value"),
+    ):
+        answer = client.post(f"/v1/separate?{asked}", files={"file": song})
+        assert answer.json()["error"]["code"] == code, asked
+
+    # Its worker dies while it works.
+    survives = client.post("/v1/separate", files={"file": long}).json()["id"]
+    until(lambda: state_of(client, survives) == "running", 30)
+    died = separating(house.service)
+    died.send_signal(signal.SIGKILL)
+    assert client.post("/v1/beats", files={"file": song}).status_code == 200
+    assert ended(client, survives)["state"] == "done"
+    assert separating(house.service).pid != died.pid
+
+    cancelled = client.post("/v1/separate?format=wav", files={"file": long}).json()["id"]
+    assert client.delete(f"/v1/jobs/{cancelled}").json()["state"] == "cancelled"
+    waits = client.post("/v1/separate?bits=24", files={"file": long}).json()["id"]
+    assert "Secret" not in house.service.log.read_text()
+    # And the whole service is restarted with a job in it.
+    house.close()
+    house.open()
+    client = house.client
+    assert client.get(f"/v1/jobs/{told['id']}/result/vocals").content == whole
+    assert ended(client, waits)["state"] == "done"
+    assert client.get(f"/v1/jobs/{cancelled}").json()["state"] == "cancelled"
+    assert client.get(f"/v1/jobs/{cancelled}/result").json()["error"]["code"] == "conflict"
+    assert list((house.folder / "tmp").glob("backbeat-*")) == []
 
 
 ASKED = {"model": "spleeter:2stems", "options": {"stems": None}}

@@ -70,9 +70,7 @@ def test_errors_come_back_and_the_process_goes_on(pool: HearingPool, song: Path,
     assert asyncio.run(pool.hear(song, LIMITS)).duration_s == 4.0
 
 
-def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(
-    pool: HearingPool, song: Path, tmp_path: Path
-) -> None:
+def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(pool: HearingPool, tmp_path: Path) -> None:
     long = tmp_path / "long.flac"
     encode(long, np.tile(clicks(10.0)[:1], (1, 60)), RATE_HZ)
 
@@ -89,11 +87,6 @@ def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(
         with pytest.raises(DamagedAudioError, match="made the decoder fail"):
             await work
         assert (await pool.hear(long, LIMITS)).duration_s == 600.0
-        # One that has nothing to do, as when memory is short; those that wait for the next are heard all the same.
-        kill()
-        await asyncio.sleep(0.5)
-        both = await asyncio.gather(pool.hear(song, LIMITS), pool.hear(song, LIMITS))
-        assert [heard.duration_s for heard in both] == [4.0, 4.0]
 
     asyncio.run(main())
 
