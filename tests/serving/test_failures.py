@@ -138,7 +138,7 @@ def state_of(client: httpx.Client, identity: str) -> str:
 def separating(service: Service) -> psutil.Process:
     """Return the process that does jobs."""
     processes = psutil.Process(service.process.pid).children(recursive=True)
-    return next(one for one in processes if "backbeat-separation" in one.cmdline())
+    return next(one for one in processes if "backbeat-backstage" in one.cmdline())
 
 
 def answering(service: Service) -> psutil.Process:
@@ -146,7 +146,7 @@ def answering(service: Service) -> psutil.Process:
     (found,) = (
         one
         for one in psutil.Process(service.process.pid).children(recursive=True)
-        if any("worker.service" in word for word in one.cmdline()) and "backbeat-separation" not in one.cmdline()
+        if any("worker.service" in word for word in one.cmdline()) and "backbeat-backstage" not in one.cmdline()
     )
     return found
 

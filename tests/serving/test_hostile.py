@@ -151,7 +151,7 @@ def worker_of(service: Service) -> psutil.Process:
     found = [
         one
         for one in psutil.Process(service.process.pid).children(recursive=True)
-        if any("worker.service" in word for word in one.cmdline()) and "backbeat-separation" not in one.cmdline()
+        if any("worker.service" in word for word in one.cmdline()) and "backbeat-backstage" not in one.cmdline()
     ]
     assert len(found) == 1, [one.cmdline() for one in found]
     return found[0]
