@@ -322,14 +322,14 @@ def test_jobs_in_postgresql(tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as threads:
             taken = [identity for found in threads.map(take, range(8)) for identity in found]
         assert sorted(taken) == sorted(ids)
-        assert store.waiting() == 0
+        assert store.counts() == {"running": 60}
         time.sleep(0.6)
         # All of their workers are silent.
         assert others[0].claim("late") is None  # its patience is a minute
         revived = store.claim("second")
         assert revived is not None
         assert (revived.state, revived.request) == ("running", ASKED)
-        assert store.waiting() == 59
+        assert store.counts() == {"queued": 59, "running": 1}
         assert store.beat(revived.id, "second", 0.5)
         assert not store.beat(revived.id, "first", 0.5)
         assert store.finish(revived.id, "second", {"vocals": "vocals.wav"})
