@@ -29,7 +29,7 @@ _LARGEST_REDIS_BYTES = 64 << 20
 _REDIS_REST_S = 10.0
 _DIGEST_BYTES = 32
 # How long a lock in Redis outlives its machine, and how long another machine is waited for.
-_LOCK_S, _LONGEST_WAIT_S = 60.0, 3600.0
+_LOCK_S, _LONGEST_WAIT_S = 15.0, 3600.0
 
 
 @dataclass
@@ -332,7 +332,7 @@ class _Redis:
         done = threading.Event()
 
         def hold() -> None:
-            # Renewed while the work goes on, so that the lock of a machine that died is free a minute later.
+            # Renewed while the work goes on, so that the lock of a machine that died is free seconds later.
             while not done.wait(_LOCK_S / 3):
                 self._tried(lock.reacquire)
 
