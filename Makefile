@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	set -e; \
 	echo "Setting up $(VENV): torch alone is about 5 GB, so this takes a few minutes the first time."; \
 	test -x $(VENV)/bin/python || $$uv venv --quiet --python '>=3.11,<3.13' --python-preference system --no-python-downloads $(VENV); \
-	$$uv pip sync --quiet --python $(VENV) --require-hashes requirements.lock; \
+	$$uv pip sync --quiet --compile-bytecode --python $(VENV) --require-hashes requirements.lock; \
 	$$uv pip install --quiet --python $(VENV) --no-deps --editable .
 	@touch $@
 

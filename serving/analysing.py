@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,12 +220,13 @@ class Hearing:
         folders = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
         if self._settings.models.registry:
             folders |= folders_told(self._settings) or {}
-        # Which takes a second that the process is to answer in: it is alive.
-        load_spec = (await asyncio.to_thread(import_module, "backbeat.model")).load_spec
         beat = {**shipped_models(), **folders}["beat"]
         old = self._ears
-        # The processes make spectrograms, and need to be others only for models that were trained on others.
-        pool = old.pool if old and old.features == load_spec(beat, "beat").features else self._pool(beat)
+        if old is not None and await asyncio.to_thread(_features, beat) == old.features:
+            pool = old.pool
+        else:
+            # The processes make spectrograms: others only for models that were trained on others.
+            pool = self._pool(beat)
         loading = asyncio.create_task(asyncio.to_thread(self._load, folders))
         try:
             await pool.start()
@@ -265,3 +265,9 @@ class Hearing:
         noise = np.random.default_rng(0).standard_normal(_TRIAL_HZ).astype(np.float32)
         analyzer.analyze_audio(0.1 * noise, _TRIAL_HZ)
         return analyzer
+
+
+def _features(folder: Path) -> FeatureParams:
+    from backbeat.model import load_spec
+
+    return load_spec(folder, "beat").features

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
@@ -35,22 +34,13 @@ _front_end: LogMel | None = None
 
 
 def _begin(model: Path, extra_bytes: int) -> None:
-    """Get a process ready: import and load all that hearing needs, then limit what may come on top."""
+    """Get a process ready: load the front end, then limit the memory that may come on top."""
     global _front_end
-    import torch
-
-    from backbeat.analysis.hearing import hear_samples
     from backbeat.features import LogMel
     from backbeat.model import load_spec
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this
-    torch.set_num_threads(1)
     _front_end = LogMel(load_spec(model, "beat").features)
-    rate_hz = _front_end.params.sample_rate_hz
-    hear_samples(np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32), rate_hz, _front_end)
-    import av  # noqa: F401
-    import soundfile  # noqa: F401
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with Path("/proc/self/statm").open() as stream:
         used = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -97,13 +87,16 @@ class HearingPool:
 
     def __init__(self, model: Path, processes: int, seconds: float, extra_bytes: int) -> None:
         self._seconds = seconds
+        # Forks of a process that has imported what is needed and has no threads: a new one is ready at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["serving.preloaded"])
         self._make = partial(
             ProcessPool,
             processes,
             max_tasks=500,  # so that what a library leaks goes with its process
             initializer=_begin,
             initargs=(model, extra_bytes),
-            context=multiprocessing.get_context("spawn"),  # fresh processes: a fork of one with threads may hang
+            context=context,
         )
         self._pool = self._make()
         self._closed = False
@@ -126,7 +119,8 @@ class HearingPool:
         for _ in range(2):
             pool = self._pool
             try:
-                job = pool.schedule(work, args=args, timeout=seconds)
+                # In a thread: the first of a pool waits until there is something to fork.
+                job = await asyncio.to_thread(pool.schedule, work, args=args, timeout=seconds)
             except RuntimeError:  # as it says that it is broken
                 self._replace(pool)
                 continue

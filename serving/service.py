@@ -9,7 +9,6 @@ from typing import Any
 
 import bentoml
 
-from serving.app import create_app
 from serving.settings import load_settings
 
 _LONGEST_SOCKET_FOLDER = 60
@@ -19,18 +18,20 @@ if len(tempfile.gettempdir()) > _LONGEST_SOCKET_FOLDER:
 # BentoML sets it in images, and then leaves workers dead that died: one that makes stems, and nobody would see it.
 os.environ.pop("BENTOML_CONTAINERIZED", None)
 settings = load_settings()
-app = create_app(settings)
 
 
 class Everything:
     """Hands every request to the application: BentoML's own pages and probes would tell more than is wanted."""
+
+    #: Made in the process that answers; the others need not import it.
+    app: Callable[..., Awaitable[None]]
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.inner = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve a request, or, for the life of the process, let BentoML do it."""
-        await (app if scope["type"] == "http" else self.inner)(scope, receive, send)
+        await (Everything.app if scope["type"] == "http" else self.inner)(scope, receive, send)
 
 
 @bentoml.service(name="backbeat-backstage", workers=1, metrics={"enabled": False})
@@ -69,11 +70,24 @@ class Backstage:
     # It is never called, so that requests do not depend on whether it is well.
     runner_probe={"enabled": False},
 )
-@bentoml.asgi_app(app, path="/")
 class Backbeat:
     """Hears music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems."""
 
     backstage = bentoml.depends(Backstage)
+
+    @bentoml.on_startup
+    async def begin(self) -> None:
+        """Make the application, and begin its life."""
+        from serving.app import create_app
+
+        Everything.app = app = create_app(settings)
+        self._life = app.router.lifespan_context(app)
+        await self._life.__aenter__()
+
+    @bentoml.on_shutdown
+    async def end(self) -> None:
+        """End the application's life."""
+        await self._life.__aexit__(None, None, None)
 
 
 Backbeat.add_asgi_middleware(Everything)  # type: ignore[attr-defined]

@@ -1,0 +1,22 @@
+"""What decoding needs, imported and used once for all processes that do it: they are forked from one that has it.
+
+Only that process imports this; it must have no threads, since it is forked.
+"""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import av  # noqa: F401
+import numpy as np
+import soundfile  # noqa: F401
+import torch
+
+from backbeat.analysis.hearing import hear_samples
+from backbeat.features import FeatureParams, LogMel
+
+torch.set_num_threads(1)
+# Much is imported and compiled at its first use.
+_front_end = LogMel(FeatureParams())
+_rate_hz = _front_end.params.sample_rate_hz
+hear_samples(np.random.default_rng(0).standard_normal(_rate_hz).astype(np.float32), _rate_hz, _front_end)
