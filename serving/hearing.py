@@ -25,6 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 from backbeat.analysis.hearing import Heard
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import AudioLimitError, DamagedAudioError, ResourceError, TimeLimitError
+from serving.settings import sockets_fit
 
 if TYPE_CHECKING:
     from backbeat.features import LogMel
@@ -36,6 +37,7 @@ _front_end: LogMel | None = None
 def _begin(model: Path, extra_bytes: int) -> None:
     """Get a process ready: load the front end, then limit the memory that may come on top."""
     global _front_end
+    import serving.preloaded  # noqa: F401 (is there, unless the process was spawned)
     from backbeat.features import LogMel
     from backbeat.model import load_spec
 
@@ -88,8 +90,10 @@ class HearingPool:
     def __init__(self, model: Path, processes: int, seconds: float, extra_bytes: int) -> None:
         self._seconds = seconds
         # Forks of a process that has imported what is needed and has no threads: a new one is ready at once.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["serving.preloaded"])
+        forked = sockets_fit()
+        context = multiprocessing.get_context("forkserver" if forked else "spawn")
+        if forked:
+            context.set_forkserver_preload(["serving.preloaded"])
         self._make = partial(
             ProcessPool,
             processes,

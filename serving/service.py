@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import bentoml
 
-from serving.settings import load_settings
+from serving.settings import load_settings, sockets_fit
 
-_LONGEST_SOCKET_FOLDER = 60
-# The path of a Unix socket has 103 bytes at most, and BentoML puts its own in the folder for temporary files.
-if len(tempfile.gettempdir()) > _LONGEST_SOCKET_FOLDER:
+if not sockets_fit():  # BentoML's, between its processes
     os.environ["BENTOML_NO_UDS"] = "1"
 # BentoML sets it in images, and then leaves workers dead that died: one that makes stems, and nobody would see it.
 os.environ.pop("BENTOML_CONTAINERIZED", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from backbeat.settings import read_settings
 DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
 #: Names a file of settings.
 FILE_VARIABLE = "BACKBEAT_SERVING"
+_LONGEST_SOCKET_FOLDER = 60
 _VALUE_VARIABLE = re.compile(r"BACKBEAT_SERVING__([A-Z0-9_]+?)(?:__([A-Z0-9_]+))?")
 
 
@@ -218,3 +220,8 @@ def _merge(values: dict[str, Any], others: dict[str, Any], where: str) -> None:
             values[name] = {**values[name], **other}
         else:
             values[name] = other
+
+
+def sockets_fit() -> bool:
+    """Tell whether Unix sockets can lie where temporary files do: their paths have 103 bytes at most."""
+    return len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_SOCKET_FOLDER

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +62,7 @@ def serving(folder: Path, models: Path | None = None, **settings: str) -> Iterat
     `models` is where separation models were pulled to; the state in `folder` is kept for the next.
     """
     port = free_port()
+    short = tempfile.mkdtemp(prefix="bb-")
     log = folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     variables = {f"BACKBEAT_SERVING__{name.upper()}": value for name, value in settings.items()}
@@ -68,10 +72,12 @@ def serving(folder: Path, models: Path | None = None, **settings: str) -> Iterat
         "BENTOML_DO_NOT_TRACK": "True",
         "BACKBEAT_MODELS": str(models or folder / "models"),
         "BACKBEAT_SERVING__STATE": str(folder / "state"),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": short,
         **variables,
     }
-    (folder / "tmp").mkdir(exist_ok=True)
+    # Sockets lie there, whose paths must be short; found under `folder` all the same.
+    (folder / "tmp").unlink(missing_ok=True)
+    (folder / "tmp").symlink_to(short)
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Backbeat", "--port", str(port)]
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -89,6 +95,13 @@ def serving(folder: Path, models: Path | None = None, **settings: str) -> Iterat
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            shutil.rmtree(short, ignore_errors=True)
+
+
+def decoders(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that decode for one that answers: forked from a child of its."""
+    servers = [child for child in process.children() if "forkserver" in " ".join(child.cmdline())]
+    return [child for server in servers for child in server.children()]
 
 
 def clicks(seconds: float = 6.0, bpm: float = 120.0, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ import psutil
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from services import RATE_HZ, Service, clicks, serving
+from services import RATE_HZ, Service, clicks, decoders, serving
 from serving_asks import ask, codes, settings_of
 
 from backbeat.audio.encode import encode
@@ -153,7 +153,7 @@ def answering(service: Service) -> psutil.Process:
 
 def hearing(service: Service) -> list[psutil.Process]:
     """Return the processes that decode."""
-    return [one for one in answering(service).children() if "spawn_main" in " ".join(one.cmdline())]
+    return decoders(answering(service))
 
 
 def test_a_hearing_process_that_is_killed_costs_its_file_alone(house: House, song: bytes, long: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import struct
 import threading
 import time
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from services import RATE_HZ, clicks
+from services import RATE_HZ, clicks, decoders
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import Heard, hear
@@ -75,10 +74,8 @@ def test_a_process_that_is_killed_is_replaced_and_its_file_answered_for(pool: He
     encode(long, np.tile(clicks(10.0)[:1], (1, 60)), RATE_HZ)
 
     def kill() -> None:
-        # Only this pool's: a started service has such processes too, further down.
-        for process in psutil.Process().children():
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGKILL)
+        for process in decoders(psutil.Process()):
+            process.kill()
 
     async def main() -> None:
         work = asyncio.create_task(pool.hear(long, LIMITS))
