@@ -32,7 +32,7 @@ from serving.records import Recorder
 from serving.routes import analysis, jobs, system
 from serving.settings import Settings
 from serving.tracing import Tracing
-from serving.uploads import limited, too_large
+from serving.uploads import limited, sweep, too_large
 
 _LOG = structlog.get_logger("serving")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -177,6 +177,7 @@ def create_app(settings: Settings) -> FastAPI:
         configure(settings.logs.level)
         tracing.begin()
         audit.open()
+        await asyncio.to_thread(sweep, 2 * (settings.limits.upload_s + settings.limits.request_s))
         app.state.recorder.start()
         app.state.hearing = hearing = Hearing(settings)
         # The process answers meanwhile that it is alive and not ready.

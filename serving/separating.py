@@ -13,8 +13,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
-from backbeat.errors import BackbeatError, ModelError
+from backbeat.errors import BackbeatError, ConfigError, ModelError
 from serving import metrics
 from serving.jobs import INPUT, OUTPUT, Job, JobStore
 from serving.problems import problem_of
@@ -36,7 +37,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._name = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._store = JobStore.of(settings)
+        self._opened: JobStore | None = None
         self._loaded: SeparationEngine | None = None
         self._cache_asked: Counter[tuple[str, str]] = Counter()
         self._stopping = threading.Event()
@@ -50,6 +51,13 @@ class Worker:
         """Leave the job at hand to another worker, and end."""
         self._stopping.set()
         self._thread.join(30)
+
+    @property
+    def _store(self) -> JobStore:
+        """The jobs; their database may be away when the service starts."""
+        if self._opened is None:
+            self._opened = JobStore.of(self._settings)
+        return self._opened
 
     def _engine(self) -> SeparationEngine:
         """Return the engine, made when the first job comes: until then its libraries would only delay the service."""
@@ -69,19 +77,22 @@ class Worker:
         forgot = counted = 0.0
         while not self._stopping.is_set():
             try:
+                if time.monotonic() - forgot > _FORGET_S:
+                    await asyncio.to_thread(lambda: self._store.forget())
+                    forgot = time.monotonic()
                 if time.monotonic() - counted > _COUNT_S:
                     await asyncio.to_thread(self._count)
                     counted = time.monotonic()
-                if time.monotonic() - forgot > _FORGET_S:
-                    await asyncio.to_thread(self._store.forget)
-                    forgot = time.monotonic()
                 job = await asyncio.to_thread(self._store.claim, self._name)
                 if job is None:
                     await asyncio.sleep(_LOOK_S)
                 else:
                     await self._do(job)
+            except (ConfigError, OperationalError) as error:
+                # The database is away; the jobs wait in it.
+                _LOG.error("jobs_not_taken", message=str(error).splitlines()[0])
+                await asyncio.sleep(5.0)
             except Exception:
-                # The database is away, say; the jobs wait in it.
                 _LOG.exception("jobs_not_taken")
                 await asyncio.sleep(5.0)
 

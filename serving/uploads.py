@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 _FORM_BYTES = 1 << 16
 _FIELDS = 32
 _COPY_BYTES = 1 << 20
+_FOLDER = "backbeat-upload-"
 #: Types of a body that is the file itself.
 _RAW = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
@@ -83,7 +85,7 @@ async def uploads(request: Request, max_files: int) -> AsyncIterator[tuple[list[
         If there is no file, there are too many, or what should be a file is something else.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    folder = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="backbeat-upload-")))
+    folder = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix=_FOLDER)))
     try:
         if kind == "multipart/form-data":
             async with request.form(max_files=max_files, max_fields=_FIELDS, max_part_size=_FORM_BYTES) as form:
@@ -108,6 +110,14 @@ async def uploads(request: Request, max_files: int) -> AsyncIterator[tuple[list[
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def sweep(older_s: float) -> None:
+    """Remove the files of requests whose process was killed: no request is as old."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another process has swept it
+            if time.time() - folder.stat().st_mtime > older_s:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _copied(part: UploadFile, path: Path) -> Upload:

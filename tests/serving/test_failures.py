@@ -264,6 +264,12 @@ def test_songs_are_separated_whatever_dies(house: House, song: bytes) -> None:
     for stem in ("drums", "..%2f..%2fjobs.db", "input"):
         assert client.get(f"/v1/jobs/{told['id']}/result/{stem}").json()["error"]["code"] == "not_found"
 
+    # What was separated before is not separated again.
+    again = client.post("/v1/separate?format=flac", files={"file": song}).json()["id"]
+    assert ended(client, again)["state"] == "done"
+    assert client.get(f"/v1/jobs/{again}/result/vocals").content == whole
+    until(lambda: 'backbeat_cache_lookups_total{level="memory",outcome="hit"} 2.0' in client.get("/metrics").text)
+
     bad = client.post("/v1/separate", files={"file": b"words"}).json()["id"]
     assert ended(client, bad)["error"]["code"] == "unsupported_audio"
     for asked, code in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ import pandas as pd
 import psutil
 import pytest
 from services import RATE_HZ, clicks, decoders
+from serving_asks import settings_of
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import Heard, hear
@@ -27,11 +29,13 @@ from backbeat.features import LogMel
 from backbeat.model import load_spec
 from serving.analysing import Queue
 from serving.hearing import HearingPool
+from serving.logs import configure
 from serving.problems import Problem
 from serving.records import Recorder, row_of
 from serving.scan import Scanner
+from serving.separating import Worker
 from serving.settings import Scan
-from serving.uploads import limited, plain_name
+from serving.uploads import limited, plain_name, sweep
 
 BEAT = shipped_models()["beat"]
 LIMITS = AudioLimits(100_000_000, 1800.0)
@@ -265,3 +269,29 @@ def test_a_record_that_cannot_be_written_costs_no_request(tmp_path: Path) -> Non
     recorder.close()
     assert threading.active_count() < 50
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
+
+
+def test_files_of_requests_that_were_killed_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("backbeat-upload-old", "backbeat-upload-new", "others-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0").write_bytes(b"song")
+        if name.endswith("old"):
+            os.utime(tmp_path / name, (time.time() - 1000,) * 2)
+    sweep(840.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbeat-upload-new", "others-old"]
+
+
+def test_a_worker_waits_for_a_database_that_is_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    url = "postgresql+psycopg://me:secret@127.0.0.1:9/jobs"
+    worker = Worker(settings_of(tmp_path, jobs__database=url))
+    worker.start()
+    until = time.monotonic() + 20
+    told = ""
+    while "jobs_not_taken" not in told and time.monotonic() < until:
+        time.sleep(0.05)
+        told += capsys.readouterr().out
+    worker.stop()
+    assert "jobs_not_taken" in told
+    assert "secret" not in told
