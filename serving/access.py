@@ -63,6 +63,8 @@ class Doorkeeper:
                 if key is None:
                     raise Problem("no_access", "the key is not known, or was revoked", _WAY)
                 return Caller(key.name, frozenset(key.scopes))
+            if text.count(".") != 2:
+                raise Problem("no_access", "this is neither a key, which begins with bb_, nor a token", _WAY)
             return await self._tokens.caller(text)
         if self._local:
             if _from_here(request):

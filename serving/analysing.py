@@ -17,10 +17,11 @@ import structlog
 from backbeat.analysis import Analyzer, GenreGuess, ModelOrigin
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import Heard
+from backbeat.analysis.result import TASKS
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import BackbeatError
 from serving import metrics
-from serving.champions import folders_told, told_at
+from serving.champions import folders_that_worked, folders_told, remember, told_at
 from serving.hearing import HearingPool
 from serving.problems import Problem
 from serving.settings import Settings
@@ -75,8 +76,15 @@ class Queue:
 class Ears:
     """Models of one moment, and the processes that decode for them: a request keeps them to its end."""
 
-    def __init__(self, analyzer: Analyzer, pool: HearingPool, threads: ThreadPoolExecutor, audio: AudioLimits) -> None:
-        self.analyzer, self.pool = analyzer, pool
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        sources: dict[str, str],
+        pool: HearingPool,
+        threads: ThreadPoolExecutor,
+        audio: AudioLimits,
+    ) -> None:
+        self.analyzer, self.sources, self.pool = analyzer, sources, pool
         self._threads, self._audio = threads, audio
         self._users = 0
         self._free = asyncio.Event()
@@ -197,19 +205,31 @@ class Hearing:
             again = not self.ready and time.monotonic() - tried > _AGAIN_S
             if (told != seen or again) and (told or not by_registry):
                 seen, tried = told, time.monotonic()
-                try:
-                    await self._renew()
-                except BackbeatError as error:
-                    _LOG.error("models_not_loaded", message=str(error))
-                    metrics.MODEL_CHANGES.labels("refused").inc()
-                except Exception:
-                    _LOG.exception("models_not_loaded")
-                    metrics.MODEL_CHANGES.labels("refused").inc()
+                champions = folders_told(self._settings) or {} if by_registry else {}
+                if await self._tried(champions):
+                    if by_registry:
+                        remember(self._settings, champions)
+                elif by_registry and not self.ready:
+                    # Rather those before, or those without a registry, than none.
+                    await self._tried(folders_that_worked(self._settings)) or await self._tried({})
             if self.ready and not by_registry:
                 return
             await asyncio.sleep(_LOOK_S)
 
-    async def _renew(self) -> None:
+    async def _tried(self, champions: dict[str, Path]) -> bool:
+        """Tell whether champions, and the models of the other tasks, could be taken into use."""
+        try:
+            await self._renew(champions)
+        except BackbeatError as error:
+            _LOG.error("models_not_loaded", message=str(error))
+        except Exception:
+            _LOG.exception("models_not_loaded")
+        else:
+            return True
+        metrics.MODEL_CHANGES.labels("refused").inc()
+        return False
+
+    async def _renew(self, champions: dict[str, Path]) -> None:
         """Load what is to be used and, once it works, put it in the place of what is used.
 
         Raises
@@ -217,9 +237,8 @@ class Hearing:
         ModelError
             If a model is missing or damaged; then all stays as it was.
         """
-        folders = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
-        if self._settings.models.registry:
-            folders |= folders_told(self._settings) or {}
+        own = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
+        folders = own | champions
         beat = {**shipped_models(), **folders}["beat"]
         old = self._ears
         if old is not None and await asyncio.to_thread(_features, beat) == old.features:
@@ -237,7 +256,8 @@ class Hearing:
             with suppress(Exception):
                 (await loading).close()
             raise
-        self._ears = Ears(analyzer, pool, self._threads, self._settings.limits.audio)
+        sources = {task: "registry" if task in champions else "folder" if task in own else "package" for task in TASKS}
+        self._ears = Ears(analyzer, sources, pool, self._threads, self._settings.limits.audio)
         if old is not None:
             for task, origin in old.models.items():
                 metrics.MODEL.labels(task, origin.name, origin.version).set(0)

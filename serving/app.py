@@ -160,8 +160,11 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"][1:])
-        code = "bad_request" if first["type"] == "json_invalid" else "wrong_value"
-        return _response(request.scope, Problem(code, f"{where}: {first['msg']}" if where else str(first["msg"])))
+        if first["type"] == "json_invalid":
+            return _response(request.scope, Problem("bad_request", "the body is not JSON"))
+        return _response(
+            request.scope, Problem("wrong_value", f"{where}: {first['msg']}" if where else str(first["msg"]))
+        )
     assert isinstance(error, HTTPException)  # noqa: S101
     problem = Problem(code_of(error.status_code), str(error.detail))
     problem.status_code = error.status_code

@@ -21,6 +21,7 @@ from serving.settings import Settings
 if TYPE_CHECKING:
     from backbeat.registry import Registry
 
+_TOLD, _WORKED = "champions.json", "champions-that-worked.json"
 _LOG = structlog.get_logger("serving.champions")
 
 
@@ -31,6 +32,20 @@ def folders_told(settings: Settings) -> dict[str, Path] | None:
     except FileNotFoundError:
         return None
     return {task: Path(folder) for task, folder in told.items()}
+
+
+def folders_that_worked(settings: Settings) -> dict[str, Path]:
+    """Return the folders of the champions that were loaded last, by task; none where none ever were."""
+    try:
+        told = json.loads(settings.place(_WORKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {task: Path(folder) for task, folder in told.items()}
+
+
+def remember(settings: Settings, folders: dict[str, Path]) -> None:
+    """Keep the folders of champions that were loaded, for a start at which others cannot be."""
+    write_json(settings.place(_WORKED), {task: str(folder) for task, folder in folders.items()})
 
 
 def told_at(settings: Settings) -> int:
@@ -90,4 +105,4 @@ class Scout:
 
 
 def _file(settings: Settings) -> Path:
-    return settings.place("champions.json")
+    return settings.place(_TOLD)

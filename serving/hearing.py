@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from backbeat.analysis.hearing import Heard
 from backbeat.audio.limits import AudioLimits
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger("serving.hearing")
 _front_end: LogMel | None = None
+# What is told to end does not listen (`preloaded`): it is killed, soon.
+CONSTS.term_timeout = 0.1
 
 
 def _begin(model: Path, extra_bytes: int) -> None:

@@ -3,8 +3,13 @@
 Only that process imports this; it must have no threads, since it is forked.
 """
 
-import os
+# ruff: noqa: E402
 
+import os
+import signal
+
+# Who ends the service tells all its processes; these end when the service lets them, after the requests at work.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import av  # noqa: F401

@@ -8,13 +8,18 @@ from typing import Any
 
 import bentoml
 
+from backbeat.errors import ConfigError
 from serving.settings import load_settings, sockets_fit
 
 if not sockets_fit():  # BentoML's, between its processes
     os.environ["BENTOML_NO_UDS"] = "1"
 # BentoML sets it in images, and then leaves workers dead that died: one that makes stems, and nobody would see it.
 os.environ.pop("BENTOML_CONTAINERIZED", None)
-settings = load_settings()
+try:
+    settings = load_settings()
+    settings.check_state()
+except ConfigError as error:
+    raise SystemExit(f"backbeat: error: {error}") from None
 
 
 class Everything:

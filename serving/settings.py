@@ -13,10 +13,12 @@ from typing import Any, Literal
 import yaml
 from limits import parse
 
+from backbeat.analysis.result import check_task
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import ConfigError
 from backbeat.settings import read_settings
 
+_IN_BENTO = (Path(__file__).resolve().parents[2] / "bento.yaml").is_file()
 DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
 #: Names a file of settings.
 FILE_VARIABLE = "BACKBEAT_SERVING"
@@ -38,6 +40,10 @@ class Models:
         for name in ("registry_s", "batch_windows", "threads"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"models.{name} must be above 0")
+        for task, folder in self.folders.items():
+            check_task(task)
+            if not (Path(folder) / "spec.json").is_file():
+                raise ConfigError(f"models.folders: {folder}: no model for {task} here")
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,22 @@ class Settings:
 
     def place(self, name: str) -> Path:
         """Return where a file of the state lies."""
-        return Path(self.state) / name
+        return self._state / name
+
+    @property
+    def _state(self) -> Path:
+        # BentoML serves a Bento from within it, where the next would not find the state: it lies where one started.
+        started = Path(os.environ.get("PWD", ".")) if _IN_BENTO else Path()
+        return started / self.state
+
+    def check_state(self) -> None:
+        """Make the folder of the state; ConfigError where that cannot be or nothing can be written to it."""
+        try:
+            self._state.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._state):
+                pass
+        except OSError as error:
+            raise ConfigError(f"state: {self._state}: cannot be written to: {error.strerror}") from None
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -205,7 +226,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: the settings cannot be read: {error}") from None
+        raise ConfigError(f"{path}: the settings cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: the settings are no mapping")
     return values

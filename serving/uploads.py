@@ -88,7 +88,9 @@ async def uploads(request: Request, max_files: int) -> AsyncIterator[tuple[list[
     folder = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix=_FOLDER)))
     try:
         if kind == "multipart/form-data":
-            async with request.form(max_files=max_files, max_fields=_FIELDS, max_part_size=_FORM_BYTES) as form:
+            async with request.form(max_files=max(max_files, 2), max_fields=_FIELDS, max_part_size=_FORM_BYTES) as form:
+                if max_files == 1 and len(form.getlist("file")) > 1:
+                    raise Problem("wrong_value", "one file is taken here; /v1/analyze/batch takes several")
                 files = []
                 for number, part in enumerate(form.getlist("file")):
                     if not isinstance(part, UploadFile):

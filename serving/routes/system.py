@@ -38,10 +38,16 @@ async def health(request: Request) -> dict[str, str]:
 
 @router.get("/v1/models", dependencies=[allowed("read")], openapi_extra=described([*GUARDED, "not_ready"]))
 async def models(hearing: HearingThere) -> dict[str, Any]:
-    """List the models in use: name, version, the run and the commit that made each, its data and their licences."""
+    """List the models in use: where each is from (registry, folder, package), version, run, commit, data, licences."""
     ears = hearing.ears
     models = {
-        task: {**asdict(origin), "commit": spec.commit or None, "licence": spec.licence, "metrics": spec.metrics}
+        task: {
+            **asdict(origin),
+            "source": ears.sources[task],
+            "commit": spec.commit or None,
+            "licence": spec.licence,
+            "metrics": spec.metrics,
+        }
         for (task, origin), spec in zip(ears.models.items(), ears.analyzer.specs.values(), strict=True)
     }
     return {"models": models}

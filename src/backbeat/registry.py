@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backbeat.analysis.analyzer import Analyzer
 from backbeat.analysis.result import TASKS, check_task
 from backbeat.errors import ConfigError, ModelError, RegistryError
 from backbeat.files import atomic_path, write_json
@@ -96,13 +97,15 @@ class Registry:
         Raises
         ------
         ModelError
-            If the folder holds no model, or not what the run logged.
+            If the folder holds no model that loads, or not what the run logged.
         RegistryError
             If the registry cannot be used.
         """
         spec = load_spec(folder)
         if spec.task not in TASKS:
             raise ModelError(f"{folder}: is a model for {spec.task}; registered are those for {', '.join(TASKS)}")
+        # Whoever follows the registry would find out otherwise.
+        Analyzer.load({spec.task: folder})
         with self._asked():
             run = spec.run if self._was_logged(folder, spec.run) else self._log(folder, spec)
             name = _registered(spec.task)
@@ -183,8 +186,10 @@ class Registry:
         return True
 
     def _log(self, folder: Path, spec: ModelSpec) -> str:
-        tags = {"task": spec.task, "commit": spec.commit, "data_hash": spec.data_hash}
+        # The run that trained it is in another store, if anywhere.
+        tags = {"task": spec.task, "commit": spec.commit, "data_hash": spec.data_hash, "trained_by": spec.run}
         with tracked_run(Tracking(self.uri, "backbeat"), f"{spec.name} {spec.version}", tags) as run:
+            run.params({"network": spec.network, "decoding": spec.decoding})
             run.metrics(spec.metrics)
             run.files(folder, FOLDER)
         return run.run_id

@@ -27,10 +27,12 @@ def registered(registry: Registry, folder: Path, commit: str, whole: bool = True
     """Register a model for beats, and make it the champion."""
     shutil.copytree(shipped_models()["beat"], folder)
     write_json(folder / SPEC, replace(load_spec(folder), run="", commit=commit).to_dict())
-    if not whole:
-        (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
     before = registry.champion("beat")
-    registry.promote(registry.register(folder), instead_of=before and before.version)
+    made = registry.register(folder)
+    if not whole:
+        (weights,) = Path("mlruns").glob(f"**/{made.run}/artifacts/folder/{WEIGHTS}")
+        weights.write_bytes(weights.read_bytes()[:1000])
+    registry.promote(made, instead_of=before and before.version)
 
 
 def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +59,7 @@ def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: p
 
         models = told()
         assert (models["beat"]["version"], models["beat"]["commit"]) == ("1", "1111")
+        assert [models[task]["source"] for task in ("beat", "onset")] == ["registry", "package"]
         # A task without a champion has the model that ships.
         assert models["onset"]["version"] == load_spec(shipped_models()["onset"]).version
 
@@ -107,5 +110,17 @@ def test_where_the_registry_is_away_the_champions_that_were_known_are_served(tmp
                 await asyncio.sleep(0.05)
         assert hearing.ears.models["beat"].version == "41"
         await hearing.close()
+
+        # With one that does not load, the service starts with those that did before.
+        shutil.copytree(tmp_path / "known", tmp_path / "damaged")
+        (tmp_path / "damaged" / WEIGHTS).write_bytes(b"words")
+        write_json(tmp_path / "champions.json", {"beat": str(tmp_path / "damaged")})
+        again = Hearing(settings)
+        again.start()
+        async with asyncio.timeout(60):
+            while not again.ready:
+                await asyncio.sleep(0.05)
+        assert (again.ears.models["beat"].version, again.ears.sources["beat"]) == ("41", "registry")
+        await again.close()
 
     asyncio.run(main())

@@ -67,8 +67,12 @@ def test_the_run_that_trained_a_model_is_the_one_it_is_registered_by(registry: R
         folder = model("beat", run=run.run_id)
         run.files(folder, "folder")
     assert registry.register(folder).run == run.run_id
-    (folder / WEIGHTS).write_bytes(b"others")
+    write_json(folder / SPEC, replace(load_spec(folder), commit="another").to_dict())
     with pytest.raises(ModelError, match="is not the model that run"):
+        registry.register(folder)
+    # Nor is what does not load, which a service would find out.
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(ModelError, match="is damaged"):
         registry.register(folder)
 
 
@@ -110,7 +114,7 @@ def test_the_commands(registry: Registry, model: Model) -> None:
 
     folders = [str(model("genre", run="", commit=commit)) for commit in ("3", "4")]
     told = run("register", *folders, "--promote")
-    assert told.endswith(", the champion")
+    assert told.endswith(f", the champion of {registry.uri}")
     latest = registry.champion("genre")
     assert latest is not None
     before = str(int(latest.version) - 1)

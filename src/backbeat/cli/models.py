@@ -167,7 +167,7 @@ def register_models(
         made = versions.register(folder)
         if promote:
             _promote(versions, made)
-        typer.echo(f"{folder}: {made.name}{', the champion' if promote else ''}")
+        typer.echo(f"{folder}: {made.name}{', the champion' if promote else ''} of {registry}")
 
 
 @models_app.command("promote", epilog="Example: [bold]backbeat models promote beat 3[/bold]")

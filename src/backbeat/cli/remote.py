@@ -48,7 +48,8 @@ def analyze(
                 told = client.analyze_fields(path, chosen) if chosen else client.analyze(path).to_dict()
             except BackbeatError as error:
                 failed = True
-                sys.stderr.write(f"backbeat: error: {path}: {error}\n")
+                where = "" if str(path) in str(error) else f"{path}: "
+                sys.stderr.write(f"backbeat: error: {where}{error}\n")
             else:
                 typer.echo(json.dumps({**told, "path": str(path)}, ensure_ascii=False))
     if failed:
