@@ -205,11 +205,8 @@ class Hearing:
             again = not self.ready and time.monotonic() - tried > _AGAIN_S
             if (told != seen or again) and (told or not by_registry):
                 seen, tried = told, time.monotonic()
-                champions = folders_told(self._settings) or {} if by_registry else {}
-                if await self._tried(champions):
-                    if by_registry:
-                        remember(self._settings, champions)
-                elif by_registry and not self.ready:
+                champions = (folders_told(self._settings) or {}) if by_registry else {}
+                if not await self._tried(champions) and by_registry and not self.ready:
                     # Rather those before, or those without a registry, than none.
                     await self._tried(folders_that_worked(self._settings)) or await self._tried({})
             if self.ready and not by_registry:
@@ -220,6 +217,8 @@ class Hearing:
         """Tell whether champions, and the models of the other tasks, could be taken into use."""
         try:
             await self._renew(champions)
+            if champions:
+                await asyncio.to_thread(remember, self._settings, champions)
         except BackbeatError as error:
             _LOG.error("models_not_loaded", message=str(error))
         except Exception:

@@ -45,7 +45,10 @@ def folders_that_worked(settings: Settings) -> dict[str, Path]:
 
 def remember(settings: Settings, folders: dict[str, Path]) -> None:
     """Keep the folders of champions that were loaded, for a start at which others cannot be."""
-    write_json(settings.place(_WORKED), {task: str(folder) for task, folder in folders.items()})
+    try:
+        write_json(settings.place(_WORKED), {task: str(folder) for task, folder in folders.items()})
+    except OSError as error:
+        _LOG.error("champions_not_remembered", cause=error.strerror)
 
 
 def told_at(settings: Settings) -> int:
