@@ -27,26 +27,18 @@ _LOG = structlog.get_logger("serving.champions")
 
 def folders_told(settings: Settings) -> dict[str, Path] | None:
     """Return the folders of the champions, by task; None until the registry has been asked for the first time."""
-    try:
-        told = json.loads(_file(settings).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return {task: Path(folder) for task, folder in told.items()}
+    return _read(settings.place(_TOLD))
 
 
 def folders_that_worked(settings: Settings) -> dict[str, Path]:
     """Return the folders of the champions that were loaded last, by task; none where none ever were."""
-    try:
-        told = json.loads(settings.place(_WORKED).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return {task: Path(folder) for task, folder in told.items()}
+    return _read(settings.place(_WORKED)) or {}
 
 
 def remember(settings: Settings, folders: dict[str, Path]) -> None:
     """Keep the folders of champions that were loaded, for a start at which others cannot be."""
     try:
-        write_json(settings.place(_WORKED), {task: str(folder) for task, folder in folders.items()})
+        _write(settings.place(_WORKED), folders)
     except OSError as error:
         _LOG.error("champions_not_remembered", cause=error.strerror)
 
@@ -54,7 +46,7 @@ def remember(settings: Settings, folders: dict[str, Path]) -> None:
 def told_at(settings: Settings) -> int:
     """Return when the folders were last told, in nanoseconds; 0 for never."""
     try:
-        return _file(settings).stat().st_mtime_ns
+        return settings.place(_TOLD).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -103,9 +95,17 @@ class Scout:
             if champion := self._registry.champion(task):
                 folders[task] = self._registry.fetch(champion, self._settings.place("champions")).absolute()
         if folders != folders_told(self._settings):
-            write_json(_file(self._settings), {task: str(folder) for task, folder in folders.items()})
+            _write(self._settings.place(_TOLD), folders)
             _LOG.info("champions", folders={task: folder.name for task, folder in folders.items()})
 
 
-def _file(settings: Settings) -> Path:
-    return settings.place(_TOLD)
+def _read(path: Path) -> dict[str, Path] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return {task: Path(folder) for task, folder in told.items()}
+
+
+def _write(path: Path, folders: dict[str, Path]) -> None:
+    write_json(path, {task: str(folder) for task, folder in folders.items()})

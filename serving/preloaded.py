@@ -1,6 +1,6 @@
 """What decoding needs, imported and used once for all processes that do it: they are forked from one that has it.
 
-Only that process imports this; it must have no threads, since it is forked.
+That one must have no threads, since it is forked. Where nothing can be forked, each process imports this for itself.
 """
 
 # ruff: noqa: E402

@@ -42,6 +42,7 @@ class Models:
                 raise ConfigError(f"models.{name} must be above 0")
         for task, folder in self.folders.items():
             check_task(task)
+            # By its name: to import what knows it would bring torch into every process.
             if not (Path(folder) / "spec.json").is_file():
                 raise ConfigError(f"models.folders: {folder}: no model for {task} here")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from services import http_server
 from serving_asks import ask, codes, settings_of
 
 from backbeat.errors import ConfigError
@@ -119,14 +119,8 @@ def keys_at_an_address(content: dict[str, Any]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             return
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/jwks.json"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as url:
+        yield f"{url}/jwks.json"
 
 
 def test_tokens_of_public_keys(tmp_path: Path) -> None:

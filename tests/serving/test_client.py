@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from services import RATE_HZ, Service, clicks
+from services import RATE_HZ, Service, clicks, http_server
 from typer.testing import CliRunner
 
 from backbeat.analysis import Analyzer
@@ -77,14 +76,8 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, 
         def log_message(self, *_: Any) -> None:
             return
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as url:
+        yield url, asked
 
 
 def test_a_busy_service_is_asked_again_and_a_strange_one_is_not() -> None:
