@@ -126,11 +126,11 @@ class Ears:
         metrics.AUDIO.inc(heard.duration_s)
         return heard
 
-    async def judge(self, heard: Heard, fields: Collection[str]) -> dict[str, Any]:
+    async def judge(self, heard: Heard, fields: Collection[str]) -> Judgement:
         """Return fields of the analysis of what was heard."""
         with metrics.stage("judge"):
-            answer: dict[str, Any] = await self._apart(partial(self.analyzer.judge_fields, heard, fields))
-        return answer
+            judgement: Judgement = await self._apart(partial(self.analyzer.judge_fields, heard, fields))
+        return judgement
 
     async def embed(self, heard: Heard) -> list[float]:
         """Return the numbers that the genre is told by, of what was heard."""

@@ -24,8 +24,6 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
-    create_engine,
-    event,
     func,
     insert,
     select,
@@ -33,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from backbeat.database import open_database
 from backbeat.errors import ConfigError
 from serving.settings import Settings
 
@@ -120,9 +119,7 @@ class JobStore:
         self.folder, self._keep_s, self._stale_s = folder, keep_s, stale_s
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._engine: Engine = create_engine(url, pool_pre_ping=True)
-            if url.startswith("sqlite"):
-                event.listen(self._engine, "connect", _for_many_processes)
+            self._engine: Engine = open_database(url)
             _META.create_all(self._engine)
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"jobs.database cannot be opened: {error}") from None
@@ -255,13 +252,6 @@ class JobStore:
             change = change.where(_JOBS.c.worker == worker)
         with self._engine.begin() as connection:
             return connection.execute(change.values(values)).rowcount == 1
-
-
-def _for_many_processes(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
 
 
 def _job(row: RowMapping) -> Job:

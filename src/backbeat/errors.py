@@ -14,6 +14,7 @@
     │   └── CorpusUnavailableError  it has to be fetched and cannot be: says what to do
     ├── ModelError                a model that is missing, damaged or made for something else
     ├── RegistryError             a registry of models that cannot be used, or has changed meanwhile
+    ├── MonitoringError           a database of monitoring that cannot be used, or rows too few to judge
     ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
     ├── TimeLimitError            work that took longer than it was given
     ├── ServiceError              a service that refuses a request, or cannot be reached
@@ -110,6 +111,10 @@ class ModelError(BackbeatError):
 
 class RegistryError(BackbeatError):
     """A registry of models that cannot be used, or that another has changed meanwhile."""
+
+
+class MonitoringError(BackbeatError):
+    """A database of monitoring that cannot be used, or rows that are too few to judge by."""
 
 
 class ResourceError(BackbeatError):

@@ -75,6 +75,25 @@ class Evidence:
     embedding: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Fields of an analysis, and what monitoring keeps beside them.
+
+    Parameters
+    ----------
+    fields
+        As `Analysis.to_dict` has them.
+    embedding
+        Shape (length,), the genre network's summary of the track; None when no genre was asked for.
+    beat_confidence
+        Mean probability of a beat where beats were found, 0 to 1; None where none were, or none were asked for.
+    """
+
+    fields: dict[str, Any]
+    embedding: NDArray[np.float32] | None = None
+    beat_confidence: float | None = None
+
+
 def shipped_models() -> dict[str, Path]:
     """Return the folder of each model that comes with the package, by task, whether or not it is there."""
     weights = Path(__file__).resolve().parent.parent / "weights"
@@ -196,8 +215,8 @@ class Analyzer:
         )
         return _analysis(heard, self.models, beats, onsets, drums, guess), evidence
 
-    def judge_fields(self, heard: Heard, fields: Collection[str]) -> dict[str, Any]:
-        """Return some fields of an analysis of what was heard, as `Analysis.to_dict` has them, at no more cost.
+    def judge_fields(self, heard: Heard, fields: Collection[str]) -> Judgement:
+        """Return some fields of an analysis of what was heard, at no more cost.
 
         Parameters
         ----------
@@ -214,17 +233,23 @@ class Analyzer:
             if name not in known:
                 raise ConfigError(f"an analysis has no field {name!r}; it has {', '.join(known)}")
         tasks = frozenset[str]().union(*(_NEEDS.get(name, frozenset()) for name in fields))
+        kept = {*fields, "schema_version", "models", "warnings"}
         if tasks == set(TASKS):
-            whole = self.judge(heard)[0]
+            whole, evidence = self.judge(heard)
+            embedding: NDArray[np.float32] | None = evidence.embedding
+            activations: NDArray[np.float32] | None = evidence.beat_activations
         else:
             spectrogram = heard.spectrogram
-            beats = _within(self._beat.track(spectrogram), heard.duration_s) if "beat" in tasks else None
+            activations = self._beat.activations(spectrogram) if "beat" in tasks else None
+            beats = None if activations is None else _within(self._beat.decode(activations), heard.duration_s)
             onsets, drums = self._onset.detect(spectrogram) if "onset" in tasks else (None, None)
             guess = self._genre.classify(spectrogram) if "genre" in tasks else None
+            embedding = None if guess is None else guess.embedding
             asked = {task: origin for task, origin in self.models.items() if task in tasks}
             whole = _analysis(heard, asked, beats, onsets, drums, guess)
-        kept = {*fields, "schema_version", "models", "warnings"}
-        return {name: value for name, value in whole.to_dict().items() if name in kept}
+        confidence = None if activations is None else self._beat_confidence(activations, whole.beats)
+        answer = {name: value for name, value in whole.to_dict().items() if name in kept}
+        return Judgement(answer, embedding, confidence)
 
     def genre_features(self, heard: Heard) -> NDArray[np.float32]:
         """Return the numbers that the genre is told by, of what was heard; tracks that sound alike have them alike."""
@@ -258,6 +283,10 @@ class Analyzer:
         """End the threads of `share`, once what waits for them is done; nothing can be judged after it."""
         for network in self._shared:
             network.close()
+
+    def _beat_confidence(self, activations: NDArray[np.float32], beats: tuple[BeatEvent, ...]) -> float | None:
+        frames = np.round(np.array([beat.time_s for beat in beats]) * self._beat.frame_rate_hz).astype(np.int64)
+        return float(activations[frames.clip(0, len(activations) - 1), 0].mean()) if len(frames) else None
 
     def _onset_activations_and_events(
         self, spectrogram: NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""What is logged of each prediction, how good it probably was, how it drifts, and who is told."""

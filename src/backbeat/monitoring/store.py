@@ -1,0 +1,190 @@
+"""The database of monitoring: predictions, corrections, checks, alerts. SQLite by default, PostgreSQL by its URL.
+
+Whoever opens it brings its tables to what this version of the code knows (Alembic, in `migrations/`), one at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, RowMapping, func, insert, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from backbeat.database import open_database
+from backbeat.errors import ConfigError, MonitoringError
+from backbeat.monitoring.rows import Row
+from backbeat.monitoring.tables import CHECKS, PREDICTIONS
+
+#: Embeddings are kept in half precision: drift is looked for in their distribution, not in their last digits.
+_EMBEDDING = np.float16
+_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+#: Of PostgreSQL's advisory lock: any number that nobody else uses.
+_LOCK = 7_391_201
+
+
+class MonitoringStore:
+    """What is known of what was served.
+
+    Parameters
+    ----------
+    url
+        As SQLAlchemy has it: "sqlite:////var/lib/backbeat/monitoring.db", "postgresql+psycopg://...".
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none, its driver is missing, or the tables are of a later version than this code.
+    MonitoringError
+        If the database is away.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.engine: Engine = open_database(url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise ConfigError(f"the monitoring database cannot be opened: {_line(error)}") from None
+        self.url = url
+        with self.asked():
+            self._migrate()
+
+    @classmethod
+    def at(cls, folder: Path) -> MonitoringStore:
+        """Open the SQLite database of a folder, which is made where there is none."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{(folder / 'monitoring.db').absolute()}")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Turn what the database may raise into MonitoringError."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise MonitoringError(f"the monitoring database cannot be used: {_line(error)}") from error
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give a transaction; MonitoringError where the database is away."""
+        with self.asked(), self.engine.begin() as connection:
+            yield connection
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep predictions."""
+        values = [
+            {
+                "at": row.at,
+                "request_id": row.request_id,
+                "item": row.item,
+                "route": row.route,
+                "sha256": row.sha256,
+                "models": {task: dict(thread) for task, thread in row.models.items()},
+                "measures": {name: _plain(value) for name, value in row.measures.items()},
+                "embedding": None if row.embedding is None else row.embedding.astype(_EMBEDDING).tobytes(),
+            }
+            for row in rows
+        ]
+        if values:
+            with self.begin() as connection:
+                connection.execute(insert(PREDICTIONS), values)
+
+    def latest(self, most: int, *, since: float = 0.0) -> list[Row]:
+        """Return the latest predictions that are not compacted, oldest first; none before `since`."""
+        asked = (
+            select(PREDICTIONS)
+            .where(PREDICTIONS.c.measures.is_not(None), PREDICTIONS.c.at >= since)
+            .order_by(PREDICTIONS.c.id.desc())
+            .limit(most)
+        )
+        with self.begin() as connection:
+            return [_row(found) for found in connection.execute(asked).mappings()][::-1]
+
+    def of_request(self, request_id: str) -> list[Row]:
+        """Return the predictions of a request, in the order of its files; of those compacted only the thread."""
+        asked = select(PREDICTIONS).where(PREDICTIONS.c.request_id == request_id)
+        with self.begin() as connection:
+            found = connection.execute(asked.order_by(PREDICTIONS.c.at, PREDICTIONS.c.item)).mappings()
+            return [_row(row) for row in found]
+
+    def count(self, *, after: int = 0) -> tuple[int, int]:
+        """Return how many predictions came after the one of a number, and the number of the last."""
+        asked = select(func.count().label("rows_"), func.max(PREDICTIONS.c.id).label("last"))
+        with self.begin() as connection:
+            found = connection.execute(asked.where(PREDICTIONS.c.id > after)).one()
+        return int(found.rows_), int(found.last or after)
+
+    def add_check(self, verdict: dict[str, Any]) -> None:
+        """Keep what a check for drift found: its "rows", its "drift" (None where nothing was judged), and the rest."""
+        values = {"at": time.time(), "rows": verdict["rows"], "drift": verdict["drift"], "verdict": verdict}
+        with self.begin() as connection:
+            connection.execute(insert(CHECKS).values(values))
+
+    def checks(self, most: int = 30) -> list[dict[str, Any]]:
+        """Return the latest checks for drift, the latest first: "at" and "verdict"."""
+        asked = select(CHECKS.c.at, CHECKS.c.verdict).order_by(CHECKS.c.id.desc()).limit(most)
+        with self.begin() as connection:
+            return [dict(found) for found in connection.execute(asked).mappings()]
+
+    def _migrate(self) -> None:
+        """Bring the tables to what the code knows; others who open the database meanwhile wait."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        if self._version() == head:
+            return
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        with self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise ConfigError(
+                    f"the monitoring database is not of this version of Backbeat: {_line(error)}"
+                ) from None
+
+    def _version(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("monitoring_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM monitoring_version")).scalar()
+
+
+def _row(found: RowMapping) -> Row:
+    embedding = found["embedding"]
+    return Row(
+        request_id=found["request_id"],
+        item=found["item"],
+        route=found["route"],
+        sha256=found["sha256"],
+        models=found["models"],
+        measures=found["measures"] or {},
+        embedding=None if embedding is None else np.frombuffer(embedding, _EMBEDDING).astype(np.float32),
+        at=found["at"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:200]
