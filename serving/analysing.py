@@ -15,11 +15,12 @@ import numpy as np
 import structlog
 
 from backbeat.analysis import Analyzer, GenreGuess, ModelOrigin
-from backbeat.analysis.analyzer import shipped_models
+from backbeat.analysis.analyzer import Judgement, shipped_models
 from backbeat.analysis.hearing import Heard
 from backbeat.analysis.result import TASKS
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import BackbeatError
+from backbeat.monitoring.rows import lineage_of
 from serving import metrics
 from serving.champions import folders_that_worked, folders_told, remember, told_at
 from serving.hearing import HearingPool
@@ -74,18 +75,22 @@ class Queue:
 
 
 class Ears:
-    """Models of one moment, and the processes that decode for them: a request keeps them to its end."""
+    """Models of one moment, and the processes that decode for them: a request keeps them to its end.
+
+    `lineage` leads from each model back to its data.
+    """
 
     def __init__(
         self,
         analyzer: Analyzer,
         sources: dict[str, str],
         pool: HearingPool,
-        threads: ThreadPoolExecutor,
+        workers: ThreadPoolExecutor,
         audio: AudioLimits,
     ) -> None:
         self.analyzer, self.sources, self.pool = analyzer, sources, pool
-        self._threads, self._audio = threads, audio
+        self.lineage = lineage_of(analyzer.models, analyzer.specs, sources)
+        self._workers, self._audio = workers, audio
         self._users = 0
         self._free = asyncio.Event()
         self._free.set()
@@ -143,7 +148,7 @@ class Ears:
         return self.analyzer.genre_of(np.array(features, np.float32))
 
     async def _apart(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
 
 class Hearing:

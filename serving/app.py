@@ -28,8 +28,8 @@ from serving.access import Doorkeeper, RateKeeper
 from serving.analysing import Hearing
 from serving.logs import AuditLog, configure
 from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
-from serving.records import Recorder
-from serving.routes import analysis, jobs, system
+from serving.records import Kept, Recorder
+from serving.routes import analysis, jobs, monitoring, system
 from serving.settings import Settings
 from serving.tracing import Tracing
 from serving.uploads import limited, sweep, too_large
@@ -190,6 +190,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.recorder.close()
         if app.state.jobs is not None:
             app.state.jobs.close()
+        if app.state.monitoring is not None:
+            app.state.monitoring.close()
         audit.close()
         await asyncio.to_thread(tracing.end)
 
@@ -205,18 +207,17 @@ def create_app(settings: Settings) -> FastAPI:
     )
     tracing = Tracing(settings.telemetry)
     audit = AuditLog(settings.place(settings.logs.audit) if settings.logs.audit else None)
-    records = settings.records
     app.state.settings = settings
-    app.state.hearing = app.state.jobs = None
+    app.state.hearing = app.state.jobs = app.state.monitoring = None
     app.state.doorkeeper = Doorkeeper(settings)
     app.state.rates = RateKeeper(settings.rates)
-    app.state.recorder = Recorder(
-        settings.place(records.folder) if records.folder else None, records.rows, records.seconds, records.max_bytes
-    )
+    app.state.recorder = Recorder.of(settings)
+    app.state.kept = Kept(settings.place("heard"), settings.monitoring.keep_audio_s)
     for kind in (Problem, BackbeatError, RequestValidationError, HTTPException, OperationalError):
         app.add_exception_handler(kind, _on_problem)
     app.include_router(analysis.router)
     app.include_router(jobs.router)
+    app.include_router(monitoring.router)
     app.include_router(system.router)
     if settings.access.cors_origins:
         app.add_middleware(

@@ -12,6 +12,7 @@ from backbeat.errors import (
     BackbeatError,
     ConfigError,
     ModelError,
+    MonitoringError,
     ResourceError,
     TimeLimitError,
     UnsupportedAudioError,
@@ -65,6 +66,10 @@ class Problem(HTTPException):
 JOBS_AWAY = Problem("not_ready", "jobs cannot be looked at at the moment", {"Retry-After": "10"})
 
 
+#: Nor does that of monitoring.
+MONITORING_AWAY = Problem("not_ready", "monitoring cannot be looked at at the moment", {"Retry-After": "10"})
+
+
 def problem_of(error: BackbeatError) -> Problem:
     """Return what an error of ours is to a caller; names of files here do not go out."""
     if isinstance(error, AudioLimitError):
@@ -79,6 +84,8 @@ def problem_of(error: BackbeatError) -> Problem:
         return Problem("no_room", "memory or disk is full here: try again later", {"Retry-After": "30"})
     if isinstance(error, ModelError):
         return Problem("not_ready", "a model that this needs is not there; the logs of the service say which")
+    if isinstance(error, MonitoringError):
+        return MONITORING_AWAY
     if isinstance(error, ConfigError):
         return Problem("wrong_value", str(error))
     return Problem("fault", "the service is at fault")

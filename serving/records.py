@@ -1,101 +1,73 @@
-"""What was served, a row for each prediction, for drift to be found in; never the audio.
+"""What was served, a row for each prediction, for drift to be found in; never the audio, unless the operator says so.
 
-Rows are gathered and written by a thread, a Parquet file for so many rows or seconds; a request only puts its row in a
-queue. Where that is full, or nothing can be written, rows are dropped and counted: requests do not wait for them.
+A request only puts its row in a queue; a thread writes them, several at once. While the database is away they wait;
+where too many do, rows are dropped and counted: requests do not wait for them.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import shutil
 import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import structlog
 
-from backbeat.analysis.hearing import Heard
+from backbeat.errors import BackbeatError
 from backbeat.files import atomic_path
-from backbeat.music.drums import DRUMS
+from backbeat.monitoring.rows import Row
+from backbeat.monitoring.store import MonitoringStore
 from serving import metrics
+from serving.settings import Settings
 
 _LOG = structlog.get_logger("serving.records")
 _LONGEST_QUEUE = 10_000
+_AGAIN_S = 5.0
 
 
-def row_of(heard: Heard, answer: dict[str, Any], *, request_id: str, route: str) -> dict[str, Any]:
-    """Return the row of a prediction: what went in, as numbers; what came out; the models.
-
-    Fields that were not asked for are missing.
-    """
-    spectrogram = heard.spectrogram
-    level = spectrogram.mean(axis=0)
-    total = float(level.sum())
-    row: dict[str, Any] = {
-        "time": datetime.now(UTC),
-        "request_id": request_id,
-        "route": route,
-        "duration_s": heard.duration_s,
-        "sample_rate_hz": heard.sample_rate_hz,
-        "codec": heard.codec,
-        "loudness_lufs": heard.loudness_lufs,
-        # Of the mean log-mel spectrum: level, centre of gravity in bands, and spread over time.
-        "level": total / level.size,
-        "brightness_band": float(level @ np.arange(level.size)) / total if total else 0.0,
-        "level_spread": float(spectrogram.mean(axis=1).std()),
-        "key_confidence": heard.key.confidence if heard.key else None,
-        "warnings": len(heard.warnings),
-    }
-    for name in ("tempo_bpm", "time_signature"):
-        if name in answer:
-            row[name] = answer[name]
-    for name in ("beats", "onsets", "drums"):
-        if name in answer:
-            row[f"{name}_per_s"] = len(answer[name]) / heard.duration_s
-    if answer.get("onsets"):
-        row["onset_strength"] = float(np.mean([onset["strength"] for onset in answer["onsets"]]))
-    if "drums" in answer:
-        for drum in DRUMS:
-            row[f"drum_{drum}_per_s"] = sum(hit["drum"] == drum for hit in answer["drums"]) / heard.duration_s
-    if "genre" in answer:
-        genre = answer["genre"]
-        row |= {"genre": genre["label"], "genre_unsure": genre["unsure"]}
-        row["genre_probability"] = genre["probabilities"].get(genre["label"])
-    for task, origin in answer.get("models", {}).items():
-        row[f"{task}_version"] = origin["version"]
-        row[f"{task}_run"] = origin["run"]
-    return row
+def store_of(settings: Settings) -> MonitoringStore:
+    """Open the monitoring database that the settings name; errors as `MonitoringStore`."""
+    if url := settings.monitoring.database:
+        return MonitoringStore(url)
+    return MonitoringStore.at(settings.place(""))
 
 
 class Recorder:
-    """Writes rows to Parquet files of a folder; of None, none.
+    """Writes rows to the monitoring database.
 
     Parameters
     ----------
-    folder
-        Where to; files of all processes lie beside each other.
+    open_store
+        Opens it; asked in the thread that writes, and again while it is away. None for no records at all.
     rows, seconds
-        How many rows, or how long after the first, make a file.
-    max_bytes
-        The oldest files go when all have more than this.
+        How many rows, or how long after the first, are written together.
     """
 
-    def __init__(self, folder: Path | None, rows: int, seconds: float, max_bytes: int) -> None:
-        self._folder, self._rows, self._seconds, self._max_bytes = folder, rows, seconds, max_bytes
-        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(_LONGEST_QUEUE)
+    def __init__(self, open_store: Callable[[], MonitoringStore] | None, rows: int, seconds: float) -> None:
+        self._open, self._rows, self._seconds = open_store, rows, seconds
+        self._store: MonitoringStore | None = None
+        self._queue: queue.Queue[Row | None] = queue.Queue(_LONGEST_QUEUE)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="backbeat-records", daemon=True)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Recorder:
+        """Make the recorder that the settings ask for."""
+        wanted = settings.monitoring
+        return cls((lambda: store_of(settings)) if wanted.records else None, wanted.rows, wanted.seconds)
 
     def start(self) -> None:
         """Begin to write what is taken."""
-        if self._folder is not None:
+        if self._open is not None:
             self._thread.start()
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Take a row; at once."""
-        if self._folder is None:
+        if self._open is None:
             return
         try:
             self._queue.put_nowait(row)
@@ -103,47 +75,96 @@ class Recorder:
             metrics.RECORDS.labels("dropped").inc()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, if that can be."""
         if self._thread.is_alive():
-            self._queue.put(None)
+            self._closing.set()
+            with suppress(queue.Full):  # then it is not waited for
+                self._queue.put_nowait(None)
             self._thread.join()
+        if self._store is not None:
+            self._store.close()
 
     def _work(self) -> None:
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         due = float("inf")
         ended = False
         while not ended:
-            try:
-                row = self._queue.get(timeout=max(0.0, min(due - time.monotonic(), 3600.0)))
-                ended = row is None
-                if row is not None:
-                    due = min(due, time.monotonic() + self._seconds)
-                    rows.append(row)
-            except queue.Empty:
-                pass
+            wait_s = max(0.0, min(due - time.monotonic(), 3600.0))
+            if len(rows) >= self._rows:
+                # They could not be written; what comes meanwhile waits in the queue.
+                self._closing.wait(wait_s)
+            else:
+                with suppress(queue.Empty):
+                    row = self._queue.get(timeout=wait_s)
+                    ended = row is None
+                    if row is not None:
+                        due = min(due, time.monotonic() + self._seconds)
+                        rows.append(row)
             if rows and (ended or len(rows) >= self._rows or time.monotonic() >= due):
-                self._write(rows)
-                rows, due = [], float("inf")
+                if self._write(rows):
+                    rows, due = [], float("inf")
+                else:
+                    due = time.monotonic() + _AGAIN_S
+                    ended = ended or self._closing.is_set()
+        if left := len(rows) + self._queue.qsize():
+            metrics.RECORDS.labels("lost").inc(left)
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        import pandas as pd
-
-        assert self._folder is not None  # noqa: S101
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}.parquet"
+    def _write(self, rows: list[Row]) -> bool:
+        assert self._open is not None  # noqa: S101
         try:
-            with atomic_path(self._folder / name) as path:
-                pd.DataFrame(rows).to_parquet(path, index=False)
-            metrics.RECORDS.labels("written").inc(len(rows))
-            self._prune()
-        except OSError as error:
-            metrics.RECORDS.labels("lost").inc(len(rows))
-            _LOG.error("records_not_written", rows=len(rows), cause=error.strerror)
+            if self._store is None:
+                self._store = self._open()
+            self._store.add(rows)
+        except BackbeatError as error:
+            _LOG.error("records_not_written", rows=len(rows), cause=str(error))
+            return False
+        except Exception:
+            _LOG.exception("fault")
+            return False
+        metrics.RECORDS.labels("written").inc(len(rows))
+        return True
 
-    def _prune(self) -> None:
-        """Remove the oldest files beyond the most bytes."""
-        assert self._folder is not None  # noqa: S101
-        left = self._max_bytes
-        for path in sorted(self._folder.glob("*.parquet"), reverse=True):
-            left -= path.stat().st_size
-            if left < 0:
-                path.unlink(missing_ok=True)
+
+class Kept:
+    """Files that were heard, kept for a while so that a correction need not send them again; by their SHA-256.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    seconds
+        How long; 0 for not at all.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._folder, self._seconds = folder, seconds
+        self._swept = 0.0
+
+    def keep(self, path: Path, sha256: str) -> None:
+        """Keep a file; what cannot be kept is missed by nobody but a correction."""
+        if not self._seconds:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            target = self._folder / sha256
+            if target.is_file():
+                os.utime(target)
+            else:
+                with atomic_path(target) as temporary:
+                    shutil.copyfile(path, temporary)
+        except OSError as error:
+            _LOG.error("audio_not_kept", cause=error.strerror)
+        if time.monotonic() - self._swept > min(60.0, self._seconds):
+            self._swept = time.monotonic()
+            self._sweep()
+
+    def find(self, sha256: str) -> Path | None:
+        """Return where a file lies that is still kept."""
+        path = self._folder / sha256
+        return path if sha256 and path.is_file() else None
+
+    def _sweep(self) -> None:
+        for path in self._folder.iterdir():
+            with suppress(OSError):  # another process was quicker
+                if path.is_file() and time.time() - path.stat().st_mtime > self._seconds:
+                    path.unlink()

@@ -134,13 +134,21 @@ class Telemetry:
 
 
 @dataclass(frozen=True)
-class Records:
-    """Where in `state` what was served is kept, how many rows or seconds make a file, and the most bytes in all."""
+class Monitoring:
+    """What is kept of what was served, and where; ConfigError when a number leaves nothing."""
 
-    folder: str
+    records: bool
+    database: str
     rows: int
     seconds: float
-    max_bytes: int
+    keep_audio_s: float
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"monitoring.{name} must be above 0")
+        if not self.keep_audio_s >= 0:
+            raise ConfigError("monitoring.keep_audio_s must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,7 @@ class Settings:
     scan: Scan
     logs: Logs
     telemetry: Telemetry
-    records: Records
+    monitoring: Monitoring
 
     def place(self, name: str) -> Path:
         """Return where a file of the state lies."""

@@ -13,11 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from backbeat.analysis import Analysis, analysis_schema
+from backbeat.analysis.analyzer import Judgement
+from backbeat.analysis.hearing import Heard
 from backbeat.errors import BackbeatError
+from backbeat.files import sha256_file
+from backbeat.monitoring.rows import row_of
 from backbeat.settings import listed
-from serving.analysing import Hearing
+from serving.analysing import Ears, Hearing
 from serving.problems import PROBLEM_SCHEMA, Problem, body_of, problem_of
-from serving.records import row_of
 from serving.routes.common import FILES, GUARDED, HearingThere, allowed, body, described, scanned
 from serving.uploads import Upload
 
@@ -72,17 +75,28 @@ def chosen_fields(text: str | None) -> tuple[str, ...]:
     return fields
 
 
-async def _analyse(request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...]) -> dict[str, Any]:
+async def _analyse(
+    request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...], item: int = 0
+) -> dict[str, Any]:
     async with hearing.turn() as ears:
         heard = await ears.hear(upload.path)
-        answer = await ears.judge(heard, fields)
+        judgement = await ears.judge(heard, fields)
+    answer = judgement.fields
     if "path" in answer:
         answer["path"] = upload.name
-    route = request.scope["route"].path
-    # A long spectrogram takes a while to sum up: not while others wait.
-    row = await asyncio.to_thread(row_of, heard, answer, request_id=request.state.request_id, route=route)
-    request.app.state.recorder.add(row)
+    # A long spectrogram takes a while to sum up, a long file to hash: not while others wait.
+    await asyncio.to_thread(_record, request, ears, upload, heard, judgement, item)
     return answer
+
+
+def _record(request: Request, ears: Ears, upload: Upload, heard: Heard, judgement: Judgement, item: int) -> None:
+    state, route = request.app.state, request.scope["route"].path
+    sha256 = sha256_file(upload.path)
+    state.kept.keep(upload.path, sha256)
+    row = row_of(
+        heard, judgement, ears.lineage, request_id=request.state.request_id, item=item, route=route, sha256=sha256
+    )
+    state.recorder.add(row)
 
 
 @asynccontextmanager
@@ -137,10 +151,10 @@ async def analyze_batch(
     chosen = chosen_fields(fields)
     limits = request.app.state.settings.limits
 
-    async def one(upload: Upload) -> dict[str, Any]:
+    async def one(item: int, upload: Upload) -> dict[str, Any]:
         try:
             async with asyncio.timeout(limits.request_s):
-                return await _analyse(request, hearing, upload, chosen)
+                return await _analyse(request, hearing, upload, chosen, item)
         except TimeoutError:
             problem = Problem("timed_out", f"the work took longer than {limits.request_s:g} s")
         except BackbeatError as error:
@@ -148,7 +162,7 @@ async def analyze_batch(
         return body_of(problem.code, f"{upload.name}: {problem.detail}", request.state.request_id)
 
     async with hearing.queue.place(), scanned(request, limits.files) as (files, _):
-        return {"results": await asyncio.gather(*(one(file) for file in files))}
+        return {"results": await asyncio.gather(*(one(*numbered) for numbered in enumerate(files)))}
 
 
 @router.post(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -40,17 +39,8 @@ async def health(request: Request) -> dict[str, str]:
 async def models(hearing: HearingThere) -> dict[str, Any]:
     """List the models in use: where each is from (registry, folder, package), version, run, commit, data, licences."""
     ears = hearing.ears
-    models = {
-        task: {
-            **asdict(origin),
-            "source": ears.sources[task],
-            "commit": spec.commit or None,
-            "licence": spec.licence,
-            "metrics": spec.metrics,
-        }
-        for (task, origin), spec in zip(ears.models.items(), ears.analyzer.specs.values(), strict=True)
-    }
-    return {"models": models}
+    specs = ears.analyzer.specs
+    return {"models": {task: {**lineage, "metrics": specs[task].metrics} for task, lineage in ears.lineage.items()}}
 
 
 @router.get(

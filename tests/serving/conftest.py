@@ -17,7 +17,7 @@ from backbeat.separation import store as model_store
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests that leave it as it is."""
     with serving(
-        tmp_path_factory.mktemp("service"), limits__max_bytes="4000000", limits__upload_s="6", records__seconds="0.5"
+        tmp_path_factory.mktemp("service"), limits__max_bytes="4000000", limits__upload_s="6", monitoring__seconds="0.5"
     ) as running:
         yield running
 

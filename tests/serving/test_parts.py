@@ -14,24 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 from services import RATE_HZ, clicks, decoders
 from serving_asks import settings_of
 from structlog.testing import capture_logs
 
-from backbeat.analysis.analyzer import shipped_models
+from backbeat.analysis.analyzer import Judgement, shipped_models
 from backbeat.analysis.hearing import Heard, hear
 from backbeat.audio.encode import encode
 from backbeat.audio.limits import AudioLimits
-from backbeat.errors import AudioLimitError, DamagedAudioError, ResourceError, TimeLimitError, UnsupportedAudioError
+from backbeat.errors import (
+    AudioLimitError,
+    DamagedAudioError,
+    MonitoringError,
+    ResourceError,
+    TimeLimitError,
+    UnsupportedAudioError,
+)
 from backbeat.features import LogMel
 from backbeat.model import load_spec
+from backbeat.monitoring.rows import Row, row_of, table_of
+from backbeat.monitoring.store import MonitoringStore
 from serving.analysing import Queue
 from serving.hearing import HearingPool
 from serving.problems import Problem
-from serving.records import Recorder, row_of
+from serving.records import Kept, Recorder
 from serving.scan import Scanner
 from serving.separating import Worker
 from serving.settings import Scan
@@ -227,48 +235,90 @@ def test_without_its_scanner_nothing_passes(song: Path, tmp_path: Path) -> None:
     asyncio.run(Scanner(Scan("", 5.0)).check(song))
 
 
-def rows(count: int) -> list[dict[str, Any]]:
+def rows(count: int) -> list[Row]:
     heard = Heard("x", 2.0, 44100, np.ones((201, 96), np.float32), np.zeros((2, 0), np.float32), None, -14.0)
-    answer = {"tempo_bpm": 120.0, "beats": [{}] * 4, "onsets": [], "models": {}}
-    return [row_of(heard, answer, request_id=f"id{number}", route="/v1/beats") for number in range(count)]
+    beats = [{"time_s": 0.5 * number, "position": None} for number in range(4)]
+    judged = Judgement({"tempo_bpm": 120.0, "beats": beats, "onsets": [], "models": {"beat": {}}}, None, 0.9)
+    lineage = {"beat": {"version": "3", "run": "r"}}
+    return [row_of(heard, judged, lineage, request_id=f"id{number}", route="/v1/beats") for number in range(count)]
 
 
-def test_records_are_written_by_rows_and_by_time_and_the_oldest_go(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "records", rows=10, seconds=0.3, max_bytes=1 << 30)
+def test_records_are_written_by_rows_and_by_time(tmp_path: Path) -> None:
+    recorder = Recorder(lambda: MonitoringStore.at(tmp_path), rows=10, seconds=0.3)
     recorder.start()
     for row in rows(25):
         recorder.add(row)
+    store = MonitoringStore.at(tmp_path)
     until = time.monotonic() + 20
-    while len(files := sorted((tmp_path / "records").glob("*.parquet"))) < 3 and time.monotonic() < until:
+    while store.count()[0] < 25 and time.monotonic() < until:
         time.sleep(0.05)
     recorder.close()
-    table = pd.concat([pd.read_parquet(path) for path in files])
-    assert list(table.request_id) == [f"id{number}" for number in range(25)]
+    found = store.latest(100)
+    assert [row.request_id for row in found] == [f"id{number}" for number in range(25)]
+    table = table_of(found)
     assert table.beats_per_s.tolist() == [2.0] * 25
     assert table.level.tolist() == [1.0] * 25
-    size = files[0].stat().st_size
-    bounded = Recorder(tmp_path / "records", rows=10, seconds=9.0, max_bytes=2 * size + 100)
-    bounded.start()
-    for row in rows(10):
-        bounded.add(row)
-    bounded.close()
-    left = sorted((tmp_path / "records").glob("*.parquet"))
-    assert len(left) == 2
-    assert files[0] not in left
-    assert files[1] not in left
+    assert table.beat_confidence.tolist() == [0.9] * 25
+    assert found[0].answer == {"beats": [0.0, 0.5, 1.0, 1.5]}
+    assert found[0].models == {"beat": {"version": "3", "run": "r"}}
+    store.close()
 
 
-def test_a_record_that_cannot_be_written_costs_no_request(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("words")
-    recorder = Recorder(tmp_path / "file" / "records", rows=1, seconds=9.0, max_bytes=1 << 30)
+def test_records_wait_for_a_database_that_is_away_and_cost_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.records._AGAIN_S", 0.2)
+    (tmp_path / "here").write_text("words")
+    away = threading.Event()
+
+    def open_store() -> MonitoringStore:
+        if not away.is_set():
+            raise MonitoringError("away")
+        return MonitoringStore.at(tmp_path)
+
+    recorder = Recorder(open_store, rows=10, seconds=0.1)
     recorder.start()
     begun = time.monotonic()
-    for row in rows(20_000 // 10):
+    for row in rows(100):
         recorder.add(row)
     assert time.monotonic() - begun < 5
+    time.sleep(0.5)
+    away.set()
+    store = MonitoringStore.at(tmp_path)
+    until = time.monotonic() + 20
+    while store.count()[0] < 100 and time.monotonic() < until:
+        time.sleep(0.05)
     recorder.close()
-    assert threading.active_count() < 50
-    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
+    assert [row.request_id for row in store.latest(200)] == [f"id{number}" for number in range(100)]
+    store.close()
+
+
+def test_a_recorder_without_a_database_ends(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("words")
+    recorder = Recorder(lambda: MonitoringStore(f"sqlite:///{tmp_path}/file/no.db"), rows=1, seconds=9.0)
+    recorder.start()
+    for row in rows(5):
+        recorder.add(row)
+    begun = time.monotonic()
+    recorder.close()
+    assert time.monotonic() - begun < 30
+
+
+def test_files_that_were_heard_are_kept_for_a_while(tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(b"sound")
+    never = Kept(tmp_path / "never", 0.0)
+    never.keep(tmp_path / "song.wav", "ab")
+    assert never.find("ab") is None
+    kept = Kept(tmp_path / "kept", 0.5)
+    kept.keep(tmp_path / "song.wav", "ab")
+    found = kept.find("ab")
+    assert found is not None
+    assert found.read_bytes() == b"sound"
+    assert kept.find("") is None
+    time.sleep(0.6)
+    kept.keep(tmp_path / "song.wav", "cd")
+    assert kept.find("ab") is None
+    assert kept.find("cd") is not None
 
 
 def test_files_of_requests_that_were_killed_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from backbeat.analysis.result import ModelOrigin
     from backbeat.model import ModelSpec
 
+#: An hour of them, at most tempi.
+_MOST_BEATS = 10_000
 Measure = float | str | bool | None
 
 
@@ -43,6 +45,8 @@ class Row:
         By task, where the answer comes from: name, version, run, commit, data_hash, licence, source.
     measures
         Numbers, names and flags, as `row_of` gives them; what was not asked for is missing.
+    answer
+        "beats" (seconds) and "genre" as they were told, to hold corrections against.
     embedding
         Shape (length,), the genre network's summary of the track, or None.
     at
@@ -55,6 +59,7 @@ class Row:
     sha256: str
     models: Mapping[str, Mapping[str, Any]]
     measures: Mapping[str, Measure]
+    answer: Mapping[str, Any] = field(default_factory=dict)
     embedding: NDArray[np.float32] | None = None
     at: float = field(default_factory=time.time)
 
@@ -69,7 +74,7 @@ def row_of(
     route: str = "",
     sha256: str = "",
 ) -> Row:
-    """Return the row of a prediction; `models` are told by `threads_of`."""
+    """Return the row of a prediction; `models` are told by `lineage_of`."""
     asked = judgement.fields.get("models", {})
     return Row(
         request_id=request_id,
@@ -78,14 +83,15 @@ def row_of(
         sha256=sha256,
         models={task: models[task] for task in asked},
         measures={**_input_measures(heard), **_output_measures(heard, judgement)},
+        answer=_answer(judgement.fields),
         embedding=judgement.embedding,
     )
 
 
-def threads_of(
+def lineage_of(
     origins: Mapping[str, ModelOrigin], specs: Mapping[str, ModelSpec], sources: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Return, by task, the thread from a model back to its data, as a row keeps it."""
+    """Return, by task, the way from a model back to its data, as a row keeps it."""
     return {
         task: {
             "name": origin.name,
@@ -137,6 +143,15 @@ def _output_measures(heard: Heard, judgement: Judgement) -> dict[str, Measure]:
     return row
 
 
+def _answer(fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    if "beats" in fields:
+        kept["beats"] = [round(beat["time_s"], 3) for beat in fields["beats"][:_MOST_BEATS]]
+    if "genre" in fields:
+        kept["genre"] = fields["genre"]["label"]
+    return kept
+
+
 def table_of(rows: Iterable[Row]) -> pd.DataFrame:
     """Return rows as a table: `at`, `request_id`, `route`, a column a measure, `embedding` (arrays, or None)."""
     import pandas as pd
@@ -148,7 +163,7 @@ def table_of(rows: Iterable[Row]) -> pd.DataFrame:
                 "request_id": row.request_id,
                 "item": row.item,
                 "route": row.route,
-                **{f"{task}_version": thread.get("version") for task, thread in row.models.items()},
+                **{f"{task}_version": lineage.get("version") for task, lineage in row.models.items()},
                 **row.measures,
                 "embedding": row.embedding,
             }

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backbeat.database import open_database
 from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.rows import Row
-from backbeat.monitoring.tables import CHECKS, PREDICTIONS
+from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, PREDICTIONS
 
 #: Embeddings are kept in half precision: drift is looked for in their distribution, not in their last digits.
 _EMBEDDING = np.float16
@@ -88,6 +88,7 @@ class MonitoringStore:
                 "sha256": row.sha256,
                 "models": {task: dict(thread) for task, thread in row.models.items()},
                 "measures": {name: _plain(value) for name, value in row.measures.items()},
+                "answer": dict(row.answer),
                 "embedding": None if row.embedding is None else row.embedding.astype(_EMBEDDING).tobytes(),
             }
             for row in rows
@@ -120,6 +121,26 @@ class MonitoringStore:
         with self.begin() as connection:
             found = connection.execute(asked.where(PREDICTIONS.c.id > after)).one()
         return int(found.rows_), int(found.last or after)
+
+    def since(self, at: float) -> tuple[int, float | None]:
+        """Return how many predictions came since a time, and when the newest of all came."""
+        counted = select(func.count()).select_from(PREDICTIONS).where(PREDICTIONS.c.at >= at)
+        newest = select(func.max(PREDICTIONS.c.at))
+        with self.begin() as connection:
+            return int(connection.execute(counted).scalar_one()), connection.execute(newest).scalar()
+
+    def alerts(self, most: int = 100, *, open_only: bool = False) -> list[dict[str, Any]]:
+        """Return the latest alerts, the latest first, each with its "deliveries": target, attempts, times, failure."""
+        asked = select(ALERTS).order_by(ALERTS.c.opened.desc(), ALERTS.c.id).limit(most)
+        if open_only:
+            asked = asked.where(ALERTS.c.closed.is_(None))
+        with self.begin() as connection:
+            found = {row["id"]: {**row, "deliveries": []} for row in connection.execute(asked).mappings()}
+            sent = select(DELIVERIES).where(DELIVERIES.c.alert.in_(list(found))).order_by(DELIVERIES.c.created)
+            for row in connection.execute(sent).mappings():
+                told = ("target", "created", "attempts", "delivered", "failed")
+                found[row["alert"]]["deliveries"].append({name: row[name] for name in told})
+        return list(found.values())
 
     def add_check(self, verdict: dict[str, Any]) -> None:
         """Keep what a check for drift found: its "rows", its "drift" (None where nothing was judged), and the rest."""
@@ -175,6 +196,7 @@ def _row(found: RowMapping) -> Row:
         sha256=found["sha256"],
         models=found["models"],
         measures=found["measures"] or {},
+        answer=found["answer"] or {},
         embedding=None if embedding is None else np.frombuffer(embedding, _EMBEDDING).astype(np.float32),
         at=found["at"],
     )

@@ -23,6 +23,7 @@ PREDICTIONS = Table(
     Column("models", JSON, nullable=False),
     # Empty once compacted: what is left then is the thread from an answer to its models.
     Column("measures", JSON(none_as_null=True)),
+    Column("answer", JSON(none_as_null=True)),
     Column("embedding", LargeBinary),
 )
 

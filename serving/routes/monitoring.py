@@ -1,0 +1,310 @@
+"""How well the answers do: corrections come in, drift and alerts are looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import structlog
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import Request
+
+from backbeat.errors import AnnotationError, ConfigError, MonitoringError
+from backbeat.files import atomic_path, sha256_file
+from backbeat.monitoring.feedback import Correction, add, pending
+from backbeat.monitoring.rows import Row
+from backbeat.monitoring.store import MonitoringStore
+from serving.access import Caller
+from serving.problems import MONITORING_AWAY, Problem
+from serving.records import store_of
+from serving.routes.common import GUARDED, allowed, described, scanned
+
+router = APIRouter(prefix="/v1", tags=["monitoring"])
+
+_LOG = structlog.get_logger("serving.monitoring")
+#: A row is written some seconds after its answer.
+_LOOK_S = 0.25
+_SUFFIXES = {"mp4": ".m4a", "asf": ".wma", "matroska": ".mka", "mpegts": ".mka", "flv": ".mka"}
+_DAY_S = 86400.0
+
+
+async def _store(request: Request) -> MonitoringStore:
+    """Return the monitoring database; it is opened when it is first asked for."""
+    state = request.app.state
+    if not state.settings.monitoring.records:
+        raise Problem("conflict", "this service keeps no records (monitoring.records)")
+    found: MonitoringStore | None = state.monitoring
+    if found is None:
+        try:
+            opened = await anyio.to_thread.run_sync(store_of, state.settings)
+        except (ConfigError, MonitoringError) as error:
+            _LOG.error("monitoring_away", message=str(error))
+            raise MONITORING_AWAY from None
+        found = state.monitoring = state.monitoring or opened
+        if found is not opened:
+            opened.close()  # another request was quicker
+    return found
+
+
+class Feedback(BaseModel):
+    """What is right of an answer: the genre, or the beats."""
+
+    request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$", description="X-Request-ID of the answer.")]
+    item: Annotated[int, Field(ge=0, le=1000, description="Which file of a batch, from 0.")] = 0
+    genre: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    beats: Annotated[
+        list[Annotated[float, Field(ge=0, le=1e6)] | tuple[float, int]] | None,
+        Field(min_length=1, max_length=20_000, description="Times in seconds, or [time, position in the bar]."),
+    ] = None
+    licence: Annotated[str, Field(max_length=200, description="Under which the recording may be trained on.")] = ""
+
+
+class FeedbackAnswer(BaseModel):
+    """The correction, as it is kept."""
+
+    id: str
+    request_id: str
+    task: str
+    new: bool
+
+
+_FORM = {
+    "type": "object",
+    "required": ["request_id", "file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        **{name: {"type": "string"} for name in ("request_id", "item", "genre", "beats", "licence")},
+    },
+}
+
+
+@router.post(
+    "/feedback",
+    status_code=201,
+    openapi_extra=described(
+        [*GUARDED, "wrong_value", "wrong_type", "not_found", "conflict", "not_ready", "too_large", "too_slow",
+         "refused_file"],
+        requestBody={
+            "required": True,
+            "content": {
+                "application/json": {"schema": Feedback.model_json_schema()},
+                "multipart/form-data": {"schema": _FORM},
+            },
+        },
+    ),
+)  # fmt: skip
+async def feedback(request: Request, caller: Annotated[Caller, allowed("analyze")]) -> FeedbackAnswer:
+    """Correct an answer: the right genre or the right beats, to be learnt from.
+
+    The recording comes with it (a form with `file`, the same bytes as were analysed), unless the service still has it.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with scanned(request) as (files, form):
+            given = {name: str(value) for name, value in form.items() if name != "file"}
+            if beats := given.pop("beats", None):
+                given["beats"] = _json(beats.encode(), "beats")
+            return await _corrected(request, caller, _feedback(given), files[0].path)
+    if kind != "application/json":
+        raise Problem("wrong_type", "send JSON, or a form (multipart/form-data) with the recording as `file`")
+    return await _corrected(request, caller, _feedback(_json(await request.body(), "the body")), None)
+
+
+def _json(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem("bad_request", f"{where} is not JSON") from None
+
+
+def _feedback(given: Any) -> Feedback:
+    try:
+        found = Feedback.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Problem("wrong_value", f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from None
+    if (found.genre is None) == (found.beats is None):
+        raise Problem("wrong_value", "send what is right: `genre` or `beats`, one of them")
+    if not (found.genre or "x").strip() or not ((found.genre or "") + found.licence).isprintable():
+        raise Problem("wrong_value", "genre and licence are words that can be printed")
+    return found
+
+
+async def _corrected(request: Request, caller: Caller, given: Feedback, sent: Path | None) -> FeedbackAnswer:
+    monitoring = await _store(request)
+    row = await _row(request, monitoring, given)
+    if sent is not None and await asyncio.to_thread(sha256_file, sent) != row.sha256:
+        raise Problem("conflict", "the recording is not the one that was analysed: send the same file")
+    recording = sent or request.app.state.kept.find(row.sha256)
+    if recording is None:
+        raise Problem("conflict", "the recording is not kept here: send it too, as `file` of a form")
+    correction = _correction(given, row, caller.name, f"{row.sha256}{await asyncio.to_thread(_suffix, recording)}")
+    folder = request.app.state.settings.place("corrections")
+    # First the recording, then the row: what is left by a kill between the two is a file that nobody names.
+    await asyncio.to_thread(_keep, recording, folder / correction.audio)
+    new = await asyncio.to_thread(add, monitoring, correction)
+    return FeedbackAnswer(id=correction.id, request_id=row.request_id, task=correction.task, new=new)
+
+
+async def _row(request: Request, monitoring: MonitoringStore, given: Feedback) -> Row:
+    """Return the row of the answer, which may be on its way."""
+    until = time.monotonic() + 2 * request.app.state.settings.monitoring.seconds
+    while True:
+        rows = await asyncio.to_thread(monitoring.of_request, given.request_id)
+        found = [row for row in rows if row.item == given.item]
+        if found:
+            return found[-1]
+        if rows or time.monotonic() > until:
+            raise Problem("not_found", "there is no answer of this request id, or it is long ago")
+        await asyncio.sleep(_LOOK_S)
+
+
+def _correction(given: Feedback, row: Row, author: str, audio: str) -> Correction:
+    task = "beat" if given.beats is not None else "genre"
+    if given.beats is not None:
+        pairs = [[beat, None] if isinstance(beat, float) else list(beat) for beat in given.beats]
+        truth: dict[str, Any] = {"beats": pairs}
+    else:
+        truth = {"label": (given.genre or "").strip()}
+    lineage = row.models.get(task, {})
+    answer = {
+        "answer": row.answer.get("beats" if task == "beat" else "genre"),
+        "model": {name: lineage.get(name) for name in ("name", "version", "run")},
+    }
+    made = Correction(row.request_id, row.item, task, truth, answer, author, given.licence.strip(), row.sha256, audio)
+    if task == "beat":
+        try:
+            last_s = float(made.beats().times_s[-1])
+        except AnnotationError as error:
+            raise Problem("wrong_value", f"beats: {error}") from None
+        duration_s = row.measures.get("duration_s")
+        if isinstance(duration_s, float) and last_s > duration_s + 0.1:
+            raise Problem("wrong_value", f"beats: the last is at {last_s:g} s, the recording ends at {duration_s:g} s")
+    return made
+
+
+def _suffix(path: Path) -> str:
+    """Return what the name of a recording ends in, by its content."""
+    from backbeat.audio.find import AUDIO_SUFFIXES
+    from backbeat.audio.sniff import identify
+
+    with path.open("rb") as stream:
+        container = identify(stream).container or ""
+    suffix = _SUFFIXES.get(container, f".{container}")
+    return suffix if suffix in AUDIO_SUFFIXES else ".mka"
+
+
+def _keep(source: Path, target: Path) -> None:
+    if not target.is_file():
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(source.read_bytes())
+
+
+@router.get(
+    "/monitoring/health",
+    dependencies=[allowed("read")],
+    openapi_extra=described([*GUARDED, "conflict", "not_ready"]),
+)
+async def health(request: Request) -> dict[str, Any]:
+    """Tell whether the answers can be trusted: the last check for drift, open alerts, what came in the last day."""
+    monitoring = await _store(request)
+    found: dict[str, Any] = await asyncio.to_thread(_health, monitoring)
+    return found
+
+
+def _health(monitoring: MonitoringStore) -> dict[str, Any]:
+    checks = monitoring.checks(1)
+    alerts = monitoring.alerts(open_only=True)
+    rows, newest = monitoring.since(time.time() - _DAY_S)
+    drift = checks[0]["verdict"]["drift"] if checks else None
+    loud = [alert for alert in alerts if alert["severity"] != "info"]
+    return {
+        "status": "alert" if loud else "drift" if drift else "ok",
+        "drift": drift,
+        "checked_at": _time(checks[0]["at"]) if checks else None,
+        "open_alerts": len(alerts),
+        "predictions_last_day": rows,
+        "last_prediction_at": _time(newest),
+        "corrections_pending": pending(monitoring),
+    }
+
+
+@router.get(
+    "/monitoring/drift",
+    dependencies=[allowed("read")],
+    openapi_extra=described([*GUARDED, "conflict", "not_ready"]),
+)
+async def drift(request: Request) -> dict[str, Any]:
+    """Give the last verdict on drift, with every column's test, and how the checks before it ended."""
+    checks = await asyncio.to_thread((await _store(request)).checks)
+    history = [
+        {
+            "at": _time(check["at"]),
+            **{name: check["verdict"].get(name) for name in ("drift", "rows", "share", "reason")},
+        }
+        for check in checks
+    ]
+    return {"last": checks[0]["verdict"] if checks else None, "history": history}
+
+
+@router.get(
+    "/monitoring/alerts",
+    dependencies=[allowed("read")],
+    openapi_extra=described([*GUARDED, "conflict", "not_ready", "wrong_value"]),
+)
+async def alerts(
+    request: Request, open: Annotated[bool, Query(description="Only those that are open.")] = False
+) -> dict[str, Any]:
+    """List alerts, the latest first, with what became of their messages."""
+    monitoring = await _store(request)
+    found = await asyncio.to_thread(lambda: monitoring.alerts(open_only=open))
+    return {
+        "alerts": [{**alert, "opened": _time(alert["opened"]), "closed": _time(alert["closed"])} for alert in found]
+    }
+
+
+@router.get(
+    "/monitoring/metrics",
+    dependencies=[allowed("read")],
+    openapi_extra=described([*GUARDED, "conflict", "not_ready"]),
+)
+async def metrics(
+    request: Request, rows: Annotated[int, Query(ge=1, le=5000, description="How many of the latest.")] = 500
+) -> dict[str, Any]:
+    """Sum up what was served of late: means of the measures, shares of the genres, by which models."""
+    monitoring = await _store(request)
+    return await asyncio.to_thread(lambda: _summary(monitoring.latest(rows)))
+
+
+def _summary(rows: list[Row]) -> dict[str, Any]:
+    numbers: dict[str, list[float]] = {}
+    names: dict[str, dict[str, int]] = {}
+    models: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for name, value in row.measures.items():
+            if isinstance(value, str):
+                counts = names.setdefault(name, {})
+                counts[value] = counts.get(value, 0) + 1
+            elif value is not None:
+                numbers.setdefault(name, []).append(float(value))
+        for task, lineage in row.models.items():
+            counts, version = models.setdefault(task, {}), str(lineage.get("version"))
+            counts[version] = counts.get(version, 0) + 1
+    return {
+        "predictions": len(rows),
+        "from": _time(rows[0].at if rows else None),
+        "to": _time(rows[-1].at if rows else None),
+        "means": {name: round(sum(values) / len(values), 6) for name, values in sorted(numbers.items())},
+        "counts": dict(sorted(names.items())),
+        "models": models,
+    }
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
