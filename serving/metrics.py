@@ -30,6 +30,12 @@ MODEL_CHANGES = Counter("backbeat_model_changes", "Models that took over, or wer
 JOBS = Gauge("backbeat_jobs", "Separation jobs", ["state"], multiprocess_mode="livemax")
 CACHE = Counter("backbeat_cache_lookups", "Stems asked for, by the level that was asked", ["level", "outcome"])
 RECORDS = Counter("backbeat_records", "Rows of what was served", ["outcome"])
+DRIFT = Gauge("backbeat_drift", "1 where the last check found drift", multiprocess_mode="livemax")
+DRIFT_SHARE = Gauge("backbeat_drift_share", "Share of the measures that drift", multiprocess_mode="livemax")
+DRIFT_CHECKED = Gauge("backbeat_drift_checked_timestamp_seconds", "When drift was last looked for",
+                      multiprocess_mode="livemax")  # fmt: skip
+ALERTS = Gauge("backbeat_alerts_open", "Alerts that are open", ["severity"], multiprocess_mode="livemax")
+CORRECTIONS = Gauge("backbeat_corrections_pending", "Corrections not learnt from yet", multiprocess_mode="livemax")
 MEMORY = Gauge("backbeat_memory_bytes", "Resident memory of the processes", multiprocess_mode="livesum")
 GPU_MEMORY = Gauge("backbeat_gpu_memory_bytes", "Memory of the GPU in use", multiprocess_mode="livesum")
 

@@ -38,26 +38,29 @@ class Everything:
 
 @bentoml.service(name="backbeat-backstage", workers=1, metrics={"enabled": False})
 class Backstage:
-    """Makes stems for the jobs that callers gave, and brings the registry's champions; nobody calls it."""
+    """Makes stems for jobs, brings the registry's champions, tells Prometheus of drift and alerts; nobody calls it."""
 
     def __init__(self) -> None:
         from serving.champions import Scout
         from serving.logs import configure
         from serving.separating import Worker
+        from serving.telling import Teller
 
         configure(settings.logs.level)
-        self._worker, self._scout = Worker(settings), Scout(settings)
+        self._worker, self._scout, self._teller = Worker(settings), Scout(settings), Teller(settings)
 
     @bentoml.on_startup
     def begin(self) -> None:
-        """Take jobs, and look for champions."""
+        """Take jobs, look for champions, tell of drift."""
         self._scout.start()
+        self._teller.start()
         self._worker.start()
 
     @bentoml.on_shutdown
     def end(self) -> None:
         """Leave the job at hand to whoever comes next."""
         self._scout.stop()
+        self._teller.stop()
         self._worker.stop()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,17 +141,17 @@ def _feedback(given: Any) -> Feedback:
 async def _corrected(request: Request, caller: Caller, given: Feedback, sent: Path | None) -> FeedbackAnswer:
     monitoring = await _store(request)
     row = await _row(request, monitoring, given)
+    correction = _correction(given, row, caller.name)
     if sent is not None and await asyncio.to_thread(sha256_file, sent) != row.sha256:
         raise Problem("conflict", "the recording is not the one that was analysed: send the same file")
     recording = sent or request.app.state.kept.find(row.sha256)
     if recording is None:
         raise Problem("conflict", "the recording is not kept here: send it too, as `file` of a form")
-    correction = _correction(given, row, caller.name, f"{row.sha256}{await asyncio.to_thread(_suffix, recording)}")
     folder = request.app.state.settings.place("corrections")
     # First the recording, then the row: what is left by a kill between the two is a file that nobody names.
-    await asyncio.to_thread(_keep, recording, folder / correction.audio)
-    new = await asyncio.to_thread(add, monitoring, correction)
-    return FeedbackAnswer(id=correction.id, request_id=row.request_id, task=correction.task, new=new)
+    kept = replace(correction, audio=await asyncio.to_thread(_keep, recording, folder, row.sha256))
+    new = await asyncio.to_thread(add, monitoring, kept)
+    return FeedbackAnswer(id=kept.id, request_id=row.request_id, task=kept.task, new=new)
 
 
 async def _row(request: Request, monitoring: MonitoringStore, given: Feedback) -> Row:
@@ -165,7 +167,8 @@ async def _row(request: Request, monitoring: MonitoringStore, given: Feedback) -
         await asyncio.sleep(_LOOK_S)
 
 
-def _correction(given: Feedback, row: Row, author: str, audio: str) -> Correction:
+def _correction(given: Feedback, row: Row, author: str) -> Correction:
+    """Return a correction whose recording has no place yet; Problem where it cannot be right."""
     task = "beat" if given.beats is not None else "genre"
     if given.beats is not None:
         pairs = [[beat, None] if isinstance(beat, float) else list(beat) for beat in given.beats]
@@ -177,7 +180,7 @@ def _correction(given: Feedback, row: Row, author: str, audio: str) -> Correctio
         "answer": row.answer.get("beats" if task == "beat" else "genre"),
         "model": {name: lineage.get(name) for name in ("name", "version", "run")},
     }
-    made = Correction(row.request_id, row.item, task, truth, answer, author, given.licence.strip(), row.sha256, audio)
+    made = Correction(row.request_id, row.item, task, truth, answer, author, given.licence.strip(), row.sha256, "")
     if task == "beat":
         try:
             last_s = float(made.beats().times_s[-1])
@@ -200,10 +203,13 @@ def _suffix(path: Path) -> str:
     return suffix if suffix in AUDIO_SUFFIXES else ".mka"
 
 
-def _keep(source: Path, target: Path) -> None:
+def _keep(source: Path, folder: Path, sha256: str) -> str:
+    """Keep a recording in a folder; return the name of its file."""
+    target = folder / f"{sha256}{_suffix(source)}"
     if not target.is_file():
         with atomic_path(target) as temporary:
-            temporary.write_bytes(source.read_bytes())
+            shutil.copyfile(source, temporary)
+    return target.name
 
 
 @router.get(

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ class Client:
             raise ConfigError(f"{url!r} is no address of a service: http://HOST:PORT or https://...")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url, self._patience_s = url, patience_s
+        #: Of the last answer: by it the answer can be traced and corrected.
+        self.request_id = ""
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> Client:
@@ -78,6 +81,47 @@ class Client:
     def analyze_fields(self, path: Path | str, fields: Sequence[str]) -> dict[str, Any]:
         """Return some fields of the analysis of a file; errors as `analyze`."""
         return self._send("/v1/analyze", path, {"fields": ",".join(fields)})
+
+    def correct(
+        self,
+        request_id: str,
+        path: Path | str | None = None,
+        *,
+        genre: str | None = None,
+        beats: Sequence[float] | Sequence[tuple[float, int]] | None = None,
+        licence: str = "",
+        item: int = 0,
+    ) -> dict[str, Any]:
+        """Say what is right of an answer, so that it is learnt from.
+
+        Parameters
+        ----------
+        request_id, item
+            The answer, and which file of a batch.
+        path
+            The file that was analysed; None where the service still has it.
+        genre, beats
+            What is right, one of the two; beats in seconds, with their positions in the bar if they are known.
+        licence
+            Under which the recording may be trained on.
+
+        Raises
+        ------
+        AudioNotFoundError
+            If there is no such file here.
+        ServiceError
+            If the service refuses the correction, or cannot be reached.
+        """
+        given: dict[str, Any] = {"request_id": request_id, "item": item, "licence": licence}
+        if genre is not None:
+            given["genre"] = genre
+        if beats is not None:
+            given["beats"] = [list(beat) if isinstance(beat, tuple) else beat for beat in beats]
+        if path is None:
+            told: dict[str, Any] = self._ask("POST", "/v1/feedback", json=given).json()
+            return told
+        form = {name: json.dumps(value) if name == "beats" else str(value) for name, value in given.items()}
+        return self._send("/v1/feedback", path, {}, form)
 
     def models(self) -> dict[str, Any]:
         """Return the models in use, by task; ServiceError when they cannot be had."""
@@ -150,12 +194,15 @@ class Client:
                     out.write(piece)
         return path
 
-    def _send(self, url: str, path: Path | str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def _send(
+        self, url: str, path: Path | str, parameters: Mapping[str, Any], form: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         path = Path(path)
         if not path.is_file():
             raise AudioNotFoundError(path, "there is no such file")
         with path.open("rb") as stream:
-            answer = self._ask("POST", url, params=parameters, files={"file": (path.name, stream)}, rewind=stream)
+            file = {"file": (path.name, stream)}
+            answer = self._ask("POST", url, params=parameters, data=form, files=file, rewind=stream)
         told: dict[str, Any] = answer.json()
         return told
 
@@ -168,6 +215,7 @@ class Client:
             except httpx.HTTPError as error:
                 cause = str(error) or type(error).__name__
                 raise ServiceError("away", f"{self._url}: the service cannot be reached: {cause}", "") from None
+            self.request_id = answer.headers.get("x-request-id", "")
             if answer.is_success:
                 return answer
             problem = _refused(answer)

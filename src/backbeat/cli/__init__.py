@@ -24,6 +24,8 @@ from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
 from backbeat.cli.separating import EPILOG as SEPARATE_EPILOG
 from backbeat.cli.separating import WORKER_EPILOG, separate, worker
+from backbeat.cli.tracing import EPILOG as TRACE_EPILOG
+from backbeat.cli.tracing import trace
 from backbeat.cli.training import EPILOG as TRAIN_EPILOG
 from backbeat.cli.training import train
 from backbeat.errors import BackbeatError
@@ -66,6 +68,7 @@ app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("separate", epilog=SEPARATE_EPILOG)(separate)
 app.command("worker", epilog=WORKER_EPILOG)(worker)
+app.command("trace", epilog=TRACE_EPILOG)(trace)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

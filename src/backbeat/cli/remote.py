@@ -11,7 +11,7 @@ import typer
 
 from backbeat.errors import BackbeatError
 
-remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, separate, models.")
+remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, correct, separate, models.")
 
 _Url = Annotated[str, typer.Option("--url", metavar="URL", envvar="BACKBEAT_URL", help="Where the service is.")]
 _Key = Annotated[
@@ -51,9 +51,47 @@ def analyze(
                 where = "" if str(path) in str(error) else f"{path}: "
                 sys.stderr.write(f"backbeat: error: {where}{error}\n")
             else:
-                typer.echo(json.dumps({**told, "path": str(path)}, ensure_ascii=False))
+                found = {**told, "path": str(path), "request_id": client.request_id}
+                typer.echo(json.dumps(found, ensure_ascii=False))
     if failed:
         raise typer.Exit(1)
+
+
+@remote_app.command(
+    "correct",
+    epilog="Examples: [bold]backbeat remote correct 3f2a9c51d0b84f6e song.mp3 --genre jazz --licence CC0-1.0[/bold]; "
+    "[bold]backbeat remote correct 3f2a9c51d0b84f6e song.mp3 --beats song.beats[/bold]",
+)
+def correct(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Of the answer; `remote analyze` prints it.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The file that was analysed, unless the service still has it."),
+    ] = None,
+    genre: Annotated[str | None, typer.Option(help="The right genre.", show_default=False)] = None,
+    beats: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The right beats, a .beats file.", show_default=False)
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Under which the recording may be trained on.")] = "",
+    item: Annotated[int, typer.Option(help="Which file of a batch, from 0.")] = 0,
+    url: _Url = _HERE,
+    key: _Key = None,
+) -> None:
+    """Say what is right of an answer: the genre or the beats. The next training learns from it."""
+    from backbeat.client import Client
+    from backbeat.corpus.contract import read_beats
+    from backbeat.errors import ConfigError
+
+    if (genre is None) == (beats is None):
+        raise ConfigError("name what is right: --genre or --beats, one of them")
+    right = None
+    if beats is not None:
+        found = read_beats(beats)
+        times_s = found.times_s.tolist()
+        right = times_s if found.positions is None else list(zip(times_s, found.positions.tolist(), strict=True))
+    with Client(url, key) as client:
+        told = client.correct(request_id, path, genre=genre, beats=right, licence=licence, item=item)
+    typer.echo(f"correction {told['id']}: {'kept' if told['new'] else 'was here already'}")
 
 
 @remote_app.command(
