@@ -448,7 +448,16 @@ def test_the_dashboard_is_whole() -> None:
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-    assert rows == ["Traffic", "Latency by stage", "Queue and batches", "Errors", "Jobs and cache", "Models", "Memory"]
+    assert rows == [
+        "Traffic",
+        "Latency by stage",
+        "Queue and batches",
+        "Errors",
+        "Jobs and cache",
+        "Models",
+        "Drift and alerts",
+        "Memory",
+    ]
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
