@@ -48,7 +48,7 @@ def _lost(folder: Path, song: Path) -> dict[str, float]:
         shutil.copytree(shipped_models()["beat"], model)
         write_json(model / SPEC, replace(load_spec(model), run="", commit=str(number)).to_dict())
         registry.register(model)
-    registry.promote(registry.get("beat", "1"), instead_of=None)
+    registry.promote(registry.get("beat", "1"), instead_of=None, why="the first")
     how = {"models__registry": registry.uri, "models__registry_s": "1", "rates__per_address": ""}
     asked = request("/v1/beats", song.read_bytes(), "audio/mpeg")
     with ExitStack() as stacks:
@@ -58,7 +58,7 @@ def _lost(folder: Path, song: Path) -> dict[str, float]:
         load = Load(ports, asked)
         for change in range(CHANGES):
             now, then = "12" if change % 2 == 0 else "21"
-            registry.promote(registry.get("beat", then), instead_of=now)
+            registry.promote(registry.get("beat", then), instead_of=now, why="the other")
             for port in ports:
                 while _version(port) != then:
                     time.sleep(0.2)

@@ -32,7 +32,7 @@ def registered(registry: Registry, folder: Path, commit: str, whole: bool = True
     if not whole:
         (weights,) = Path("mlruns").glob(f"**/{made.run}/artifacts/folder/{WEIGHTS}")
         weights.write_bytes(weights.read_bytes()[:1000])
-    registry.promote(made, instead_of=before and before.version)
+    registry.promote(made, instead_of=before and before.version, why="the next")
 
 
 def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from backbeat.cli.benching import bench
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.models import models_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
+from backbeat.cli.registered import registered_app
 from backbeat.cli.remote import remote_app
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
@@ -70,6 +71,7 @@ app.command("separate", epilog=SEPARATE_EPILOG)(separate)
 app.command("worker", epilog=WORKER_EPILOG)(worker)
 app.command("trace", epilog=TRACE_EPILOG)(trace)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
+models_app.add_typer(registered_app)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(remote_app, name="remote")

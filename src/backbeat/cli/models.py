@@ -13,7 +13,6 @@ from backbeat.cli.probing import facts_table
 
 if TYPE_CHECKING:
     from backbeat.download import Progress
-    from backbeat.registry import Registry, Version
 
 models_app = typer.Typer(
     no_args_is_help=True, help="The models that come with Backbeat, that you trained, or that separate."
@@ -141,53 +140,3 @@ def remove_model(name: _NAME) -> None:
     folder = find(name)
     remove(folder)
     typer.echo(f"{name}: {folder.name} is removed")
-
-
-_REGISTRY = Annotated[
-    str,
-    typer.Option(metavar="URI", envvar="MLFLOW_TRACKING_URI", help="MLflow's tracking URI, where versions are kept."),
-]
-
-
-@models_app.command(
-    "register",
-    epilog="Examples: [bold]backbeat models register models/beat[/bold]; "
-    "[bold]backbeat models register models/genre --promote --registry http://localhost:5000[/bold]",
-)
-def register_models(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of trained models.")],
-    promote: Annotated[bool, typer.Option("--promote", help="Make each the champion of its task.")] = False,
-    registry: _REGISTRY = "sqlite:///mlflow.db",
-) -> None:
-    """Register trained models, by the runs that made them: each becomes the next version of its task."""
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
-    for folder in folders:
-        made = versions.register(folder)
-        if promote:
-            _promote(versions, made)
-        typer.echo(f"{folder}: {made.name}{', the champion' if promote else ''} of {registry}")
-
-
-@models_app.command("promote", epilog="Example: [bold]backbeat models promote beat 3[/bold]")
-def promote_model(
-    task: Annotated[str, typer.Argument(help="beat, onset or genre.")],
-    version: Annotated[str, typer.Argument(help="The number that the registry gave.")],
-    registry: _REGISTRY = "sqlite:///mlflow.db",
-) -> None:
-    """Make a registered version the champion of its task: services that follow the registry take it up in seconds."""
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
-    made = versions.get(task, version)
-    before = _promote(versions, made)
-    typer.echo(f"{made.name} is the champion{f', in place of {before}' if before else ''}")
-
-
-def _promote(versions: Registry, version: Version) -> str | None:
-    """Make a version the champion in place of whichever there is; return the one that was."""
-    now = versions.champion(version.task)
-    before = now.version if now else None
-    versions.promote(version, instead_of=before)
-    return before
