@@ -1,4 +1,4 @@
-"""What the service stands beside, as real programs on this machine: Redis, clamd, PostgreSQL, each to be stopped."""
+"""What the service stands beside, as real programs on this machine: Redis, clamd, PostgreSQL, MLflow, all stoppable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -162,3 +163,22 @@ def _somebody() -> pwd.struct_passwd | None:
         with suppress(KeyError):
             return pwd.getpwnam(name)
     return None
+
+
+@contextmanager
+def mlflow_server(folder: Path, database: str) -> Iterator[tuple[Neighbour, str]]:
+    """Run an MLflow server over a database, its artifacts in a folder that only it has; give it and its address."""
+    folder.mkdir()
+    port = free_port()
+    places = ["--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
+    one = Neighbour(
+        [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *places],
+        lambda: _listens(port),
+        folder / "log",
+        {"cwd": folder, "env": {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}},
+    )
+    one.start()
+    try:
+        yield one, f"http://127.0.0.1:{port}"
+    finally:
+        one.stop()
