@@ -105,7 +105,7 @@ def test_of_processes_that_promote_at_once_one_wins(
     processes: ForkServerContext, registry: Registry, tmp_path: Path
 ) -> None:
     registered(registry, tmp_path, 4)
-    raced(processes, registry, promoters=2, rounds=25)
+    raced(processes, registry, promoters=2, rounds=20)
 
 
 def test_on_a_server_over_postgresql(processes: ForkServerContext, tmp_path: Path) -> None:

@@ -132,6 +132,22 @@ def test_of_two_who_decide_on_the_same_champion_the_first_to_write_wins(
     assert [event.number for event in registry.history("beat")] == [3, 1]
 
 
+def test_a_slow_winner_leaves_no_older_alias(registry: Registry, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (registry.register(model("beat", run="", commit=commit)) for commit in ("1", "2"))
+    set_alias = ModelStore.set_alias
+
+    def slow(store: ModelStore, *words: str) -> None:
+        monkeypatch.setattr(ModelStore, "set_alias", set_alias)
+        Registry(registry.uri).promote(two, instead_of="1", why="the second")
+        set_alias(store, *words)
+
+    monkeypatch.setattr(ModelStore, "set_alias", slow)
+    registry.promote(one, instead_of=None, why="the first")
+    assert client(registry).get_model_version_by_alias("backbeat-beat", "champion").version == 2
+    assert registry.champion("beat") == two
+    assert registry.settle("beat") is None
+
+
 def test_a_change_is_written_once_whatever_answer_is_lost(
     registry: Registry, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
