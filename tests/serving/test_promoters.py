@@ -22,7 +22,8 @@ from backbeat.analysis.analyzer import shipped_models
 from backbeat.errors import RegistryError
 from backbeat.files import write_json
 from backbeat.model import SPEC, WEIGHTS, load_spec
-from backbeat.registry import FOLDER, Registry, Version
+from backbeat.registry import Registry, Version
+from backbeat.registry.store import FOLDER
 from backbeat.tracking import Tracking, tracked_run
 
 NAME = "backbeat-beat"

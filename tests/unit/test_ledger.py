@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backbeat.ledger import PROMOTE, REFUSE, ROLLBACK, Entry, Event, author, replay
+from backbeat.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Entry, Event, author, replay
 
 
 def entry(number: int, action: str, version: str, instead_of: str | None, after: int) -> Entry:

@@ -19,8 +19,8 @@ from backbeat.cli import app
 from backbeat.errors import BackbeatError, ConfigError, ModelError, RegistryError
 from backbeat.files import write_json
 from backbeat.model import SPEC, WEIGHTS, load_spec
-from backbeat.model_store import ModelStore
 from backbeat.registry import Registry
+from backbeat.registry.store import ModelStore
 from backbeat.tracking import Tracking, tracked_run
 
 Model = Callable[..., Path]

@@ -22,16 +22,14 @@ from backbeat.analysis.analyzer import Analyzer
 from backbeat.analysis.result import TASKS, check_task
 from backbeat.errors import ConfigError, ModelError, RegistryError
 from backbeat.files import atomic_path, write_json
-from backbeat.ledger import PROMOTE, REFUSE, ROLLBACK, Chain, Entry, Event, author, replay
 from backbeat.model import CARD, SPEC, WEIGHTS, ModelSpec, load_spec
-from backbeat.model_store import FOLDER, ModelStore
+from backbeat.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Chain, Entry, Event, author, replay
+from backbeat.registry.store import FOLDER, ModelStore
+from backbeat.registry.versions import Difference, Version, differences, registered_name, tags_of, time_of, version_of
 from backbeat.tracking import Tracking, tracked_run
-from backbeat.versions import Difference, Version, differences, registered_name, tags_of, time_of, version_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-__all__ = ["CHALLENGER", "CHAMPION", "FOLDER", "Difference", "Event", "Registry", "Version"]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
