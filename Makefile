@@ -2,7 +2,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
-  bench-separation engine build start stop logs health clean
+  bench-separation engine build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
+  dvc-push comment plots clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -43,10 +44,13 @@ bench: setup ## compare with other programs on annotated recordings: make bench 
 test: setup ## run the tests
 	pytest -n 2 --dist loadfile
 
-lint: setup ## check style and types
+lint: setup ## check style, types and workflows
 	ruff check
 	ruff format --check
 	mypy
+	zizmor --offline --quiet .github
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
 format: setup ## put the code in shape
 	ruff check --fix
@@ -96,6 +100,47 @@ health: engine ## tell how the containers are, and whether the service is ready
 	@sh serving/engine.sh exec -T service python -c \
 	  "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)" >/dev/null 2>&1 \
 	  && echo "ready: http://127.0.0.1:8000" || { echo "not ready: \`make logs OF=service\` says why" >&2; exit 1; }
+
+# What is pushed and deployed is named IMAGE:TAG-FLAVOUR. Names go into files and commands: they are of what names are made of.
+TAG ?=
+OVERLAY ?= $(if $(filter gpu,$(FLAVOUR)),serving/k8s/overlays/gpu,serving/k8s/base)
+image-named:
+	@case "$$IMAGE" in '' | *[!a-zA-Z0-9._:/-]*) echo "IMAGE=registry.example/backbeat: where images are pushed to" >&2; exit 2;; esac
+	@case "$$TAG" in '' | *[!a-zA-Z0-9._-]*) echo "TAG=1.2.0: which version it is" >&2; exit 2;; esac
+
+export IMAGE TAG FLAVOUR
+push: image-named ## push the image that `make build` made: make push IMAGE=registry.example/backbeat TAG=1.2.0
+	@engine=$$(sh serving/engine.sh) && set -x && $$engine tag "backbeat:$$FLAVOUR" "$$IMAGE:$$TAG-$$FLAVOUR" && \
+	$$engine push "$$IMAGE:$$TAG-$$FLAVOUR"
+
+deploy: image-named ## roll out an image that was pushed on Kubernetes: make deploy IMAGE=... TAG=... OVERLAY=folder
+	@mkdir -p build/deploy && printf '%s\n' 'resources: [../../$(OVERLAY)]' 'images:' \
+	  "  - {name: backbeat, newName: '$$IMAGE', newTag: '$$TAG-$$FLAVOUR'}" >build/deploy/kustomization.yaml
+	kubectl apply --kustomize build/deploy
+	kubectl rollout status deployment/backbeat --namespace backbeat --timeout 15m
+
+terraform-check: ## check what Terraform makes on AWS; no account is needed
+	terraform -chdir=serving/terraform fmt -check -recursive
+	terraform -chdir=serving/terraform init -backend=false -input=false
+	terraform -chdir=serving/terraform validate
+
+# Where DVC_REMOTE is given it becomes this checkout's own remote; else the one of .dvc/config is taken.
+dvc-remote: setup
+	@test -z "$$DVC_REMOTE" || dvc remote add --quiet --local --force --default own "$$DVC_REMOTE"
+
+dvc-pull: dvc-remote ## bring the data and models that dvc.lock names: make dvc-pull DVC_REMOTE=s3://bucket/dvc
+	dvc pull --allow-missing
+
+dvc-push: dvc-remote ## send them
+	dvc push
+
+BASE ?= HEAD
+export BASE
+comment: setup ## write reports/comment.md, for a pull request: scores beside those of BASE, and what the gate decided
+	python -m pipelines.comment --base "$$BASE"
+
+plots: setup ## draw curves and scores beside those of BASE, in reports/plots
+	dvc plots diff --out reports/plots "$$BASE"
 
 load: setup ## measure the service under load, beside an empty endpoint and the library
 	python benchmarks/load.py
