@@ -21,6 +21,7 @@ from backbeat.cli.models import models_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
 from backbeat.cli.registered import registered_app
 from backbeat.cli.remote import remote_app
+from backbeat.cli.scheduling import schedule_app
 from backbeat.cli.scoring import EPILOG as EVALUATE_EPILOG
 from backbeat.cli.scoring import evaluate
 from backbeat.cli.separating import EPILOG as SEPARATE_EPILOG
@@ -75,6 +76,7 @@ models_app.add_typer(registered_app)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(remote_app, name="remote")
+app.add_typer(schedule_app, name="schedule")
 
 
 def main() -> None:
