@@ -135,9 +135,9 @@ dvc-push: dvc-remote ## send them
 	dvc push
 
 BASE ?= HEAD
-export BASE
+export BASE NOW
 comment: setup ## write reports/comment.md, for a pull request: scores beside those of BASE, and what the gate decided
-	python -m pipelines.comment --base "$$BASE"
+	python -m pipelines.comment --base "$$BASE" --now "$$NOW"
 
 plots: setup ## draw curves and scores beside those of BASE, in reports/plots
 	dvc plots diff --out reports/plots "$$BASE"

@@ -45,23 +45,26 @@ class Change:
 
 def main(
     base: Annotated[str, typer.Option(help="The revision that scores are compared with.")] = "HEAD",
+    now: Annotated[str, typer.Option(help="The revision whose scores they are; what lies here when left out.")] = "",
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("reports/comment.md"),
     reports: Annotated[Path, typer.Option(help="What `dvc repro` and the gate wrote.")] = Path("reports"),
 ) -> None:
     """Write the comment."""
     try:
-        write_text(output, comment(read_changes(base), read_decisions(reports), base))
+        write_text(output, comment(read_changes(base, now), read_decisions(reports), base))
     except BackbeatError as error:
         print(f"backbeat: error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     print(output)
 
 
-def read_changes(base: str) -> list[Change]:
-    """Ask DVC what the measures were at a revision and are now; ConfigError where it cannot tell."""
-    if not re.fullmatch(r"\w[\w./~^-]*", base):
-        raise ConfigError(f"{base!r} is no revision; name a branch, a tag or a commit")
-    asked = [sys.executable, "-m", "dvc", "metrics", "diff", "--json", "--all", base]
+def read_changes(base: str, now: str = "") -> list[Change]:
+    """Ask DVC what the measures were at a revision, and are at another or here; ConfigError where it cannot tell."""
+    revisions = [base, now] if now else [base]
+    for revision in revisions:
+        if not re.fullmatch(r"\w[\w./~^-]*", revision):
+            raise ConfigError(f"{revision!r} is no revision; name a branch, a tag or a commit")
+    asked = [sys.executable, "-m", "dvc", "metrics", "diff", "--json", "--all", *revisions]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
@@ -86,16 +89,17 @@ def _number(value: Any) -> float | None:
 
 
 def read_decisions(reports: Path) -> list[dict[str, Any]]:
-    """Read what the gate decided, a task each; CorpusError names a file that is damaged."""
-    found = []
-    for path in sorted(reports.glob("gate/*/decision.json")):
+    """Read what the gate decided last of each task, by hand or in a retraining; CorpusError names a damaged file."""
+    found = {}
+    paths = [*reports.glob("gate/*/decision.json"), *reports.glob("*/*/gate/*/decision.json")]
+    for path in sorted(paths, key=lambda one: one.stat().st_mtime):
         try:
             decision = json.loads(path.read_text(encoding="utf-8"))
             _decision_row(decision)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{path}: is no decision of the gate ({error})") from None
-        found.append(decision)
-    return found
+        found[decision["task"]] = decision
+    return [found[task] for task in sorted(found)]
 
 
 def comment(changed: Sequence[Change], decisions: Sequence[Mapping[str, Any]], base: str) -> str:

@@ -171,9 +171,9 @@ def test_a_change_is_reported_on_its_pull_request(place: Place) -> None:
     assert place.calls == before
 
 
-@pytest.mark.parametrize(("code", "found"), [(0, "no"), (4, "yes")])
+@pytest.mark.parametrize(("code", "found"), [(0, "no"), (4, "yes"), (5, "no")])
 def test_drift_is_told_apart_from_failure(place: Place, code: int, found: str) -> None:
-    place.arrange("drift", f'test -n "$BACKBEAT_MONITORING__DATABASE"; exit {code}')
+    place.arrange("drift", f'test -n "$BACKBEAT_MONITORING_DATABASE"; exit {code}')
     assert run_job(place, "drift", "look", KNOWN) == 0
     assert makes(place) == ["dvc-pull", "drift"]
     assert place.outputs == {"found": found}
@@ -207,13 +207,15 @@ def test_drift_becomes_one_issue_and_a_retraining(place: Place, known_issue: str
 
 def retrained(place: Place, known: dict[str, str | bool] | None = None) -> int:
     sha = git(place.checkout, "rev-parse", "HEAD")
-    return run_job(place, "retrain", "retrain", {**KNOWN, **(known or {})}, GITHUB_SHA=sha)
+    given = {**KNOWN, "github.sha": sha, **(known or {})}
+    return run_job(place, "retrain", "retrain", given, GITHUB_SHA=sha)
 
 
 PROMOTES = f"""
+test -n "$BACKBEAT_SERVING__MONITORING__DATABASE"
 echo 'schema: "2.0"' >dvc.lock
-mkdir -p reports/gate/beat data/feedback && echo sound >data/feedback/song.wav
-echo 'outs: []' >data/feedback.dvc
+git add dvc.lock && git commit --quiet --message "Retrained: beat 2" && git tag model-beat-v2
+mkdir -p reports/gate/beat
 cat >reports/gate/beat/decision.json <<'END'
 {DECISION % "true"}
 END
@@ -226,17 +228,17 @@ def test_a_retraining_proposes_what_changed(place: Place, open_pull: str) -> Non
     place.arrange("comment", "really")
     place.arrange("gh-list", open_pull)
     assert retrained(place) == 0
-    assert makes(place)[:2] == ["dvc-pull", "retrain RETRAIN=--because\\ schedule"]
-    assert makes(place)[2].startswith("comment BASE=")
+    assert makes(place)[:2] == ["dvc-pull", "retrain RETRAIN="]
+    assert re.fullmatch(r"comment BASE=[0-9a-f]{40} NOW=HEAD", makes(place)[2])
     assert makes(place)[3:] == ["dvc-push"]
     said = [" ".join(split(call)[1:3]) for call in place.calls if call.startswith("gh ")]
     assert said == ["pr list", "pr comment"] if open_pull else ["pr list", "pr create", "pr comment"]
     assert "| beat | **promoted** | beat 1 | beat 2 | better by 0.02 |" in place.body
     assert "**promoted**" in place.summary
     origin = place.folder / "origin.git"
-    changed = git(origin, "diff", "--name-only", "main", "retrained").splitlines()
-    assert changed == ["data/feedback.dvc", "dvc.lock"]
-    assert git(origin, "log", "-1", "--format=%an %s", "retrained") == "github-actions[bot] Retrained: schedule"
+    assert git(origin, "diff", "--name-only", "main", "retrained") == "dvc.lock"
+    assert git(origin, "log", "-1", "--format=%an %s", "retrained") == "github-actions[bot] Retrained: beat 2"
+    assert git(origin, "rev-parse", "model-beat-v2") == git(origin, "rev-parse", "retrained")
 
 
 def test_a_refused_challenger_is_reported_and_proposed_to_nobody(place: Place) -> None:
@@ -253,7 +255,7 @@ def test_a_refused_challenger_is_reported_and_proposed_to_nobody(place: Place) -
 def test_a_retraining_that_fails_fails_and_one_that_changes_nothing_proposes_nothing(place: Place) -> None:
     place.arrange("retrain", "exit 1")
     assert retrained(place) == 1
-    place.arrange("retrain", "touch dvc.lock && git add dvc.lock && git commit --quiet --message same")
+    place.arrange("retrain", "true")
     place.arrange("comment", "mkdir -p reports && echo same >reports/comment.md")
     assert retrained(place, {"inputs.because": "force"}) == 0
     assert "retrain RETRAIN=--force" in makes(place)
@@ -301,7 +303,7 @@ OF_JENKINS = {
     "FLAVOUR": "cpu",
     "IMAGE": "images.example/backbeat",
     "DVC_REMOTE": "s3://bucket/dvc",
-    "BECAUSE": "schedule",
+    "OPTIONS": "--because drift",
     "REGISTRY_USER": "somebody",
     "REGISTRY_PASSWORD": "secret",
 }
@@ -313,7 +315,9 @@ def test_jenkins_has_its_stages_and_says_when() -> None:
     assert re.search(r"cron\(env\.BRANCH_NAME == 'main' \? 'H 2 \* \* \*' : ''\)", JENKINS)
     assert JENKINS.count("branch 'main'") == 3
     credentials = set(re.findall(r"credentialsId: '([\w-]+)'", JENKINS))
-    assert credentials == {f"backbeat-{name}" for name in ("registry", "kubeconfig", "dvc", "mlflow", "database")}
+    assert credentials == {
+        f"backbeat-{name}" for name in ("registry", "kubeconfig", "dvc", "mlflow", "database", "git")
+    }
     told = (ROOT / "docs" / "automation.md").read_text()
     assert all(f"`{name}`" in told for name in credentials)
 
@@ -353,17 +357,16 @@ def test_jenkins_pushes_and_deploys_the_commit(place: Place) -> None:
     assert (place.checkout / "build" / "deploy" / base / "kustomization.yaml").is_file()
 
 
-@pytest.mark.parametrize(("drift", "retrain"), [(0, 0), (4, 3), (1, 1)])
+@pytest.mark.parametrize(("drift", "retrain"), [(0, 0), (4, 3), (5, 6), (1, 1)])
 def test_jenkins_is_told_what_was_found(place: Place, drift: int, retrain: int) -> None:
     place.arrange("drift", f"exit {drift}")
     place.arrange("retrain", f"exit {retrain}")
-    assert jenkins(place, "Retrain") == [0, drift, retrain, 0, 0]
-    assert makes(place)[:3] == ["dvc-pull", "drift", "retrain RETRAIN=--because\\ schedule"]
-    assert {split(call)[0] for call in makes(place)[3:]} == {"comment", "dvc-push"}
+    assert jenkins(place, "Retrain") == [0, drift, retrain, 0]
+    assert makes(place) == ["dvc-pull", "drift", "retrain RETRAIN=--push\\ --because\\ drift", "comment"]
     # What is no finding ends the build.
-    for name, code in (("drift", 4), ("retrain", 3)):
+    for name, code, neither in (("drift", 4, 5), ("retrain", 3, 6)):
         assert f"if ({name} == {code})" in JENKINS
-        assert f"else if ({name} != 0)" in JENKINS
+        assert f"else if (!({name} in [0, {neither}]))" in JENKINS
 
 
 # What they stand on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def test_the_gates_decision_is_told_with_what_failed(tmp_path: Path) -> None:
     assert "overall" not in text
 
 
+def test_the_latest_decision_of_a_task_counts_wherever_it_was_made(tmp_path: Path) -> None:
+    for place, at_s, sentence in (("gate/beat", 20, "by hand"), ("retrain/run-1/gate/beat", 30, "in a retraining")):
+        path = tmp_path / place / "decision.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(decision(task="beat", sentence=sentence)))
+        os.utime(path, (at_s, at_s))
+        assert [one["sentence"] for one in read_decisions(tmp_path)] == [sentence]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"task": "beat"}'])
 def test_a_damaged_decision_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "gate" / "beat").mkdir(parents=True)
@@ -116,6 +126,9 @@ def test_dvc_is_asked_for_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     git("commit", "--quiet", "--message", "before")
     (metrics / "beat.json").write_text('{"beat_f": 0.9, "cmlt": 0.5}')
     assert read_changes("HEAD") == [Change("beat", "beat_f", 0.8, 0.9), Change("beat", "cmlt", 0.5, 0.5)]
+    git("commit", "--quiet", "--all", "--message", "now")
+    (metrics / "beat.json").write_text("{}")
+    assert read_changes("HEAD~1", "HEAD")[0] == Change("beat", "beat_f", 0.8, 0.9)
     with pytest.raises(ConfigError, match="dvc metrics diff elsewhere"):
         read_changes("elsewhere")
     with pytest.raises(ConfigError, match="is no revision"):
@@ -123,7 +136,7 @@ def test_dvc_is_asked_for_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_writes_the_file_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comment, "read_changes", lambda base: changes(DIFFERENCES))
+    monkeypatch.setattr(comment, "read_changes", lambda base, now: changes(DIFFERENCES))
     app = comment.typer.Typer()
     app.command()(comment.main)
     output = tmp_path / "deep" / "comment.md"
