@@ -48,10 +48,11 @@ def main(
     now: Annotated[str, typer.Option(help="The revision whose scores they are; what lies here when left out.")] = "",
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("reports/comment.md"),
     reports: Annotated[Path, typer.Option(help="What `dvc repro` and the gate wrote.")] = Path("reports"),
+    runs: Annotated[Path, typer.Option(help="What retrainings wrote.")] = Path(".retrain"),
 ) -> None:
     """Write the comment."""
     try:
-        write_text(output, comment(read_changes(base, now), read_decisions(reports), base))
+        write_text(output, comment(read_changes(base, now), read_decisions(reports, runs), base))
     except BackbeatError as error:
         print(f"backbeat: error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
@@ -88,10 +89,10 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def read_decisions(reports: Path) -> list[dict[str, Any]]:
+def read_decisions(reports: Path, runs: Path) -> list[dict[str, Any]]:
     """Read what the gate decided last of each task, by hand or in a retraining; CorpusError names a damaged file."""
     found = {}
-    paths = [*reports.glob("gate/*/decision.json"), *reports.glob("*/*/gate/*/decision.json")]
+    paths = [*reports.glob("gate/*/decision.json"), *runs.glob("*/gate/*/decision.json")]
     for path in sorted(paths, key=lambda one: one.stat().st_mtime):
         try:
             decision = json.loads(path.read_text(encoding="utf-8"))

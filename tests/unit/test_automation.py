@@ -215,8 +215,8 @@ PROMOTES = f"""
 test -n "$BACKBEAT_SERVING__MONITORING__DATABASE"
 echo 'schema: "2.0"' >dvc.lock
 git add dvc.lock && git commit --quiet --message "Retrained: beat 2" && git tag model-beat-v2
-mkdir -p reports/gate/beat
-cat >reports/gate/beat/decision.json <<'END'
+mkdir -p .retrain/run/gate/beat
+cat >.retrain/run/gate/beat/decision.json <<'END'
 {DECISION % "true"}
 END
 """

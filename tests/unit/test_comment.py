@@ -78,7 +78,7 @@ def test_the_gates_decision_is_told_with_what_failed(tmp_path: Path) -> None:
         folder = tmp_path / "gate" / name
         folder.mkdir(parents=True)
         (folder / "decision.json").write_text(json.dumps(made))
-    text = comment.comment([], read_decisions(tmp_path), "main")
+    text = comment.comment([], read_decisions(tmp_path, tmp_path), "main")
     assert "| beat | **promoted** | none | genre 2 | jazz fell |" in text
     assert "| genre | **refused** | none | genre 2 | jazz fell |" in text
     assert "What genre did not pass:\n\n- groups: jazz \\| fell by 0.1\n" in text
@@ -86,12 +86,12 @@ def test_the_gates_decision_is_told_with_what_failed(tmp_path: Path) -> None:
 
 
 def test_the_latest_decision_of_a_task_counts_wherever_it_was_made(tmp_path: Path) -> None:
-    for place, at_s, sentence in (("gate/beat", 20, "by hand"), ("retrain/run-1/gate/beat", 30, "in a retraining")):
+    for place, at_s, sentence in (("gate/beat", 20, "by hand"), ("run-1/gate/beat", 30, "in a retraining")):
         path = tmp_path / place / "decision.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(decision(task="beat", sentence=sentence)))
         os.utime(path, (at_s, at_s))
-        assert [one["sentence"] for one in read_decisions(tmp_path)] == [sentence]
+        assert [one["sentence"] for one in read_decisions(tmp_path, tmp_path)] == [sentence]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"task": "beat"}'])
@@ -100,7 +100,7 @@ def test_a_damaged_decision_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "gate" / "beat" / "decision.json"
     path.write_text(text)
     with pytest.raises(CorpusError, match=r"decision\.json: is no decision"):
-        read_decisions(tmp_path)
+        read_decisions(tmp_path, tmp_path)
 
 
 def test_names_from_elsewhere_stay_text() -> None:
