@@ -14,6 +14,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -269,3 +270,32 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
         if not known:
             mlflow.set_tags({**tags, **({"model_run": run_id} if run_id else {})})
         yield Run(run.info.run_id)
+
+
+def logged_text(tracking: Tracking, run_id: str, name: str) -> str | None:
+    """Return a text that a run recorded, by its place among the artifacts; None where it did not, or is not known.
+
+    Raises
+    ------
+    ConfigError
+        If the tracking server cannot be reached or the URI makes no sense.
+    """
+    if not tracking.uri or not run_id:
+        return None
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="backbeat-artifact-") as temporary:
+        try:
+            with store_lock(tracking.uri):
+                client = MlflowClient(tracking_uri=tracking.uri)
+            known = client.search_runs(
+                [one.experiment_id for one in client.search_experiments()], f"attributes.run_id = '{run_id}'"
+            )
+            if not known or not any(one.path == name for one in client.list_artifacts(run_id, name.rpartition("/")[0])):
+                return None
+            return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
+        except (MlflowException, OSError) as error:
+            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error

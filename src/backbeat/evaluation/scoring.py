@@ -155,11 +155,11 @@ def score(model: Model, examples: Iterable[Example]) -> pd.DataFrame:
 
 
 def genre_row(truth: str, probabilities: Mapping[str, float]) -> dict[str, Any]:
-    """Give one track's genre measures, from the probability of each genre."""
+    """Give one track's genre measures, from the probability of each genre; a truth that is none of them is wrong."""
     answer = max(probabilities, key=lambda name: probabilities[name])
     return {
         "answer": answer,
-        "truth_probability": probabilities[truth],
+        "truth_probability": probabilities.get(truth, 0.0),
         "correct": float(answer == truth),
         **{f"p_{name}": share for name, share in sorted(probabilities.items())},
     }
