@@ -189,6 +189,8 @@ def test_an_equal_one_is_refused_for_gain_and_passes_for_no_loss(stage: Callable
     play = stage(rights(0.7), rights(0.7), golden=(0, 1))
     assert failed(play.decide(EXAMPLES, GAIN)) == {"evidence"}
     assert failed(play.decide(EXAMPLES, LOSS)) == set()
+    with pytest.raises(ConfigError, match="no measure 'charm'"):
+        play.decide(EXAMPLES, replace(GAIN, measure={"genre": "charm"}))
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -425,11 +427,11 @@ def clicks(number: int) -> Example:
 
 
 @pytest.fixture
-def beats() -> Iterator[list[Example]]:
+def one_thread() -> Iterator[None]:
     # Small convolutions by several threads are slow where other tests run beside.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield [clicks(number) for number in range(8)]
+    yield
     torch.set_num_threads(before)
 
 
@@ -444,7 +446,9 @@ def damaged(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> 
 SMALL = settings(resamples=800, least_tracks=8, timed_tracks=2, timing_rounds=2, latency_ratio=5.0, kept={})
 
 
-def test_the_shipped_beat_model_stands_against_damaged_copies_of_itself(tmp_path: Path, beats: list[Example]) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_the_shipped_beat_model_stands_against_damaged_copies_of_itself(tmp_path: Path) -> None:
+    beats = [clicks(number) for number in range(8)]
     champion = shipped_models()["beat"]
     same = decide("beat", champion, champion, beats, replace(SMALL, evidence="no_loss"))
     assert failed(same) == set()
@@ -481,6 +485,7 @@ def test_the_shipped_beat_model_stands_against_damaged_copies_of_itself(tmp_path
         decide("separation", champion, champion, beats, SMALL)
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("task", ["onset", "genre"])
 def test_golden_tracks_made_by_code_are_heard_by_the_models_that_ship(task: str) -> None:
     from backbeat.evaluation.scoring import load

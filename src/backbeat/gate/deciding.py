@@ -107,7 +107,7 @@ def decide(
     Raises
     ------
     ConfigError
-        If there is no such task, or `settings` say nothing of it.
+        If there is no such task, `settings` say nothing of it, or name a measure that it does not have.
     """
     if task not in TASKS:
         raise ConfigError(f"there is no gate for {task!r}; the tasks are {', '.join(TASKS)}")
@@ -119,6 +119,8 @@ def decide(
     found = _Found()
     try:
         _compare(match, found)
+    except ConfigError:  # of the gate itself, of which no challenger is to blame
+        raise
     except BackbeatError as error:
         found.checks.append(Check("comparison", False, f"They cannot be compared: {error}"))
     except Exception as error:  # an undecided gate would be one that a broken challenger can hold open

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backbeat.beat.score import score_track as score_beats
 from backbeat.beat.tracker import BeatTracker
-from backbeat.errors import ModelError
+from backbeat.errors import ConfigError, ModelError
 from backbeat.evaluation.scoring import Example, Model, Truth, genre_row, score
 from backbeat.features import FeatureParams
 from backbeat.gate.decision import TestSet
@@ -152,7 +152,14 @@ def paired_scores(
 
     Where one side rightly found nothing and the other found something, the first is right, not missing: dropping the
     track would hide false alarms.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such measure.
     """
+    if measure not in champion or measure not in challenger:
+        raise ConfigError(f"gate: there is no measure {measure!r}; there are {', '.join(sorted(map(str, challenger)))}")
     first, second = (table[measure].to_numpy(dtype=np.float64).copy() for table in (champion, challenger))
     lone = np.isnan(first) ^ np.isnan(second)
     first[lone & np.isnan(first)] = 1.0
