@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from limits import parse
 
 from backbeat.analysis.result import check_task
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import ConfigError
-from backbeat.settings import read_settings
+from backbeat.settings import layered, read_settings
 
 _IN_BENTO = (Path(__file__).resolve().parents[2] / "bento.yaml").is_file()
 DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
-#: Names a file of settings.
-FILE_VARIABLE = "BACKBEAT_SERVING"
+#: Names a file of settings, and begins the names of variables that are one.
+VARIABLE = "BACKBEAT_SERVING"
 _LONGEST_SOCKET_FOLDER = 60
-_VALUE_VARIABLE = re.compile(r"BACKBEAT_SERVING__([A-Z0-9_]+?)(?:__([A-Z0-9_]+))?")
 
 
 @dataclass(frozen=True)
@@ -214,42 +211,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     ConfigError
         If a file cannot be read, or a setting is unknown or makes no sense.
     """
-    values = _yaml(DEFAULT)
-    if named := environment.get(FILE_VARIABLE):
-        _merge(values, _yaml(Path(named)), named)
-    for name, text in environment.items():
-        if match := _VALUE_VARIABLE.fullmatch(name):
-            section, key = match[1].lower(), (match[2] or "").lower()
-            # A text stays one: a secret of digits, say.
-            value = text if isinstance(_at(values, section, key), str) else yaml.safe_load(text)
-            _merge(values, {section: {key: value}} if key else {section: value}, name)
-    return read_settings(Settings, values)
-
-
-def _at(values: dict[str, Any], section: str, key: str) -> Any:
-    found = values.get(section)
-    return found.get(key) if key and isinstance(found, dict) else found
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: the settings cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: the settings are no mapping")
-    return values
-
-
-def _merge(values: dict[str, Any], others: dict[str, Any], where: str) -> None:
-    """Put others before values, section by section."""
-    for name, other in others.items():
-        if name not in values:
-            raise ConfigError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(values))}")
-        if isinstance(values[name], dict) and isinstance(other, dict):
-            values[name] = {**values[name], **other}
-        else:
-            values[name] = other
+    return read_settings(Settings, layered(DEFAULT, VARIABLE, environment))
 
 
 def sockets_fit() -> bool:
