@@ -23,10 +23,11 @@ from starlette.responses import Response
 
 from backbeat import __version__
 from backbeat.errors import BackbeatError
+from backbeat.logs import configure
 from serving import metrics
 from serving.access import Doorkeeper, RateKeeper
 from serving.analysing import Hearing
-from serving.logs import AuditLog, configure
+from serving.logs import AuditLog
 from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
 from serving.records import Kept, Recorder
 from serving.routes import analysis, jobs, monitoring, system

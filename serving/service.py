@@ -41,8 +41,8 @@ class Backstage:
     """Makes stems for jobs, brings the registry's champions, tells Prometheus of drift and alerts; nobody calls it."""
 
     def __init__(self) -> None:
+        from backbeat.logs import configure
         from serving.champions import Scout
-        from serving.logs import configure
         from serving.separating import Worker
         from serving.telling import Teller
 
