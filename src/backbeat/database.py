@@ -23,6 +23,8 @@ def open_database(url: str) -> Engine:
 
 def _for_many_processes(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
+    # Before anything is in the file, or it is too late: what was removed can be given back (PRAGMA incremental_vacuum).
+    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()

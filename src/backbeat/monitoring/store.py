@@ -50,8 +50,12 @@ class MonitoringStore:
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"the monitoring database cannot be opened: {_line(error)}") from None
         self.url = url
-        with self.asked():
-            self._migrate()
+        try:
+            with self.asked():
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def at(cls, folder: Path) -> MonitoringStore:
@@ -75,6 +79,13 @@ class MonitoringStore:
     def begin(self) -> Iterator[Connection]:
         """Give a transaction; MonitoringError where the database is away."""
         with self.asked(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """Give a transaction that no other of this kind runs beside, in whatever process."""
+        with self.asked(), self.engine.begin() as connection:
+            self._lock(connection)
             yield connection
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -168,10 +179,7 @@ class MonitoringStore:
             return
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with self.engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            else:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._lock(connection)
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
@@ -179,6 +187,13 @@ class MonitoringStore:
                 raise ConfigError(
                     f"the monitoring database is not of this version of Backbeat: {_line(error)}"
                 ) from None
+
+    @staticmethod
+    def _lock(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def _version(self) -> str | None:
         with self.engine.connect() as connection:

@@ -5,7 +5,20 @@ Their names have a beginning of their own: the database may be that of the jobs 
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 META = MetaData()
 #: SQLite numbers rows by itself only where they are of its own kind of integer.
@@ -26,6 +39,9 @@ PREDICTIONS = Table(
     Column("answer", JSON(none_as_null=True)),
     Column("embedding", LargeBinary),
 )
+# The oldest that is not compacted, and those beyond a number, are found without a look at the others.
+_FULL = PREDICTIONS.c.measures.is_not(None)
+Index("ix_monitoring_predictions_full", PREDICTIONS.c.at, sqlite_where=_FULL, postgresql_where=_FULL)
 
 #: What compaction leaves of an hour's rows: for each measure its count and quantiles, or how often each name came.
 SUMMARIES = Table(
@@ -100,6 +116,8 @@ DELIVERIES = Table(
     Column("created", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("due", Float, nullable=False, index=True),
+    # Why the last try failed, and once more where it was given up.
+    Column("cause", Text),
     Column("delivered", Float),
     Column("failed", Text),
 )

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due", sa.Float(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=True),
         sa.Column("delivered", sa.Float(), nullable=True),
         sa.Column("failed", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -93,6 +94,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("monitoring_predictions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_monitoring_predictions_at"), ["at"], unique=False)
+        batch_op.create_index(
+            "ix_monitoring_predictions_full",
+            ["at"],
+            unique=False,
+            sqlite_where=sa.text("measures IS NOT NULL"),
+            postgresql_where=sa.text("measures IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_monitoring_predictions_request_id"), ["request_id"], unique=False)
 
     op.create_table(
@@ -117,6 +125,7 @@ def downgrade() -> None:
     op.drop_table("monitoring_rules")
     with op.batch_alter_table("monitoring_predictions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_monitoring_predictions_request_id"))
+        batch_op.drop_index("ix_monitoring_predictions_full")
         batch_op.drop_index(batch_op.f("ix_monitoring_predictions_at"))
 
     op.drop_table("monitoring_predictions")
