@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 
 import structlog
 
 from backbeat.errors import BackbeatError
+from backbeat.monitoring.alerts import firing
 from backbeat.monitoring.feedback import pending
 from backbeat.monitoring.store import MonitoringStore
 from serving import metrics
@@ -16,7 +16,6 @@ from serving.settings import Settings
 
 _LOG = structlog.get_logger("serving.telling")
 _EVERY_S = 10.0
-_SEVERITIES = ("info", "warning", "critical")
 
 
 class Teller:
@@ -59,9 +58,8 @@ class Teller:
 def tell(store: MonitoringStore) -> None:
     """Set the gauges by what a database says; MonitoringError where it is away."""
     metrics.CORRECTIONS.set(pending(store))
-    open_alerts = Counter(alert["severity"] for alert in store.alerts(1000, open_only=True))
-    for severity in _SEVERITIES:
-        metrics.ALERTS.labels(severity).set(open_alerts[severity])
+    for severity, count in firing(store).items():
+        metrics.ALERTS.labels(severity).set(count)
     for check in store.checks(1):
         verdict = check["verdict"]
         metrics.DRIFT_CHECKED.set(check["at"])

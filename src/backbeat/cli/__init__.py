@@ -18,6 +18,7 @@ from backbeat.cli.benching import EPILOG as BENCH_EPILOG
 from backbeat.cli.benching import bench
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.models import models_app
+from backbeat.cli.monitoring import monitor_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
 from backbeat.cli.registered import registered_app
 from backbeat.cli.remote import remote_app
@@ -77,6 +78,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(remote_app, name="remote")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(monitor_app, name="monitor")
 
 
 def main() -> None:

@@ -1,0 +1,105 @@
+"""How monitoring behaves: `conf/monitoring/default.yaml`, a file of one's own before it, variables before both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from backbeat.errors import ConfigError
+from backbeat.monitoring.alerts import Rule, Silence, check_rules
+from backbeat.monitoring.measures import MeasureSettings
+from backbeat.monitoring.retention import RetentionSettings
+from backbeat.monitoring.store import MonitoringStore
+from backbeat.monitoring.webhook import DeliverySettings, Target
+from backbeat.settings import layered, read_settings
+
+#: Names a file of settings, and begins the names of variables that are one.
+VARIABLE = "BACKBEAT_MONITORING"
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """How often is looked; ConfigError when a number leaves nothing.
+
+    Parameters
+    ----------
+    look_s
+        Between two looks at the measures.
+    check_rows, check_s
+        New rows, or seconds, after which drift is looked for.
+    window_rows, window_d
+        The latest rows that it is looked for in, and how many days old at most.
+    reference
+        The file of the training reference; empty for the one of the models that come with the package.
+    reports, keep_reports
+        The folder of their reports, in the state, and how many stay.
+    """
+
+    look_s: float
+    check_rows: int
+    check_s: float
+    window_rows: int
+    window_d: float
+    reference: str
+    reports: str
+    keep_reports: int
+
+    def __post_init__(self) -> None:
+        for name in ("look_s", "check_rows", "check_s", "window_rows", "window_d", "keep_reports"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"watch.{name} must be above 0")
+
+
+@dataclass(frozen=True)
+class MonitoringSettings:
+    """All of it; see conf/monitoring/default.yaml."""
+
+    state: str
+    database: str = field(repr=False)
+    service: str
+    level: Literal["debug", "info", "warning", "error"]
+    watch: WatchSettings
+    drift: dict[str, Any]
+    measures: MeasureSettings
+    rules: list[Rule]
+    silences: list[Silence]
+    targets: dict[str, Target]
+    delivery: DeliverySettings
+    retention: RetentionSettings
+
+    def __post_init__(self) -> None:
+        check_rules(self.rules, self.silences)
+        for name, target in self.targets.items():
+            target.check(name)
+
+    def place(self, name: str) -> Path:
+        """Return where something of the state lies."""
+        return Path(self.state) / name
+
+    def open_store(self) -> MonitoringStore:
+        """Open the database; ConfigError or MonitoringError as `MonitoringStore` has them."""
+        return MonitoringStore(self.database) if self.database else MonitoringStore.at(Path(self.state))
+
+
+def default_file() -> Path:
+    """Return the file that has every setting: in the package when it is installed, beside src/ in a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    places = [folder / "conf" / "monitoring" / "default.yaml" for folder in (here, here.parents[1])]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ConfigError("the package has no conf/: install it again")
+    return found
+
+
+def load_monitoring(environment: Mapping[str, str] = os.environ) -> MonitoringSettings:
+    """Read the settings.
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be read, or a setting is unknown or makes no sense.
+    """
+    return read_settings(MonitoringSettings, layered(default_file(), VARIABLE, environment))
