@@ -19,6 +19,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from backbeat.monitoring.settings import load_monitoring
 from serving import metrics
 from serving.problems import CODES
 from serving.settings import DEFAULT
@@ -92,9 +93,11 @@ def test_only_this_machine_reaches_ports_and_only_three() -> None:
     for name, ports in published.items():
         assert all(port.startswith("127.0.0.1:") for port in ports), name
         assert "front" in dict(containers())[name]["networks"]
+    # It listens to nobody, and tells of alerts.
+    assert dict(containers())["monitor"]["networks"] == ["front", "back"]
     assert compose()["networks"]["back"] == {"internal": True}
     for name, container in containers():
-        if name not in published:
+        if name not in {*published, "monitor"}:
             assert container.get("network_mode") == "none" or container["networks"] == ["back"], name
 
 
@@ -200,6 +203,23 @@ def test_settings_that_are_named_exist() -> None:
             assert not key or key in SETTINGS[section], f"{where}: {variable}"
             found += 1
     assert found > 15
+
+
+def test_the_monitor_watches_what_the_service_keeps(tmp_path: Path) -> None:
+    service, monitor = (compose()["services"][name] for name in ("service", "monitor"))
+    given = monitor["environment"]
+    assert given["BACKBEAT_MONITORING__STATE"] == "/var/lib/backbeat"
+    kept = re.sub(r":\?[^}]*", "", service["environment"]["BACKBEAT_SERVING__MONITORING__DATABASE"])
+    assert re.sub(r":\?[^}]*", "", given["BACKBEAT_MONITORING__DATABASE"]) == kept
+    assert set(service["volumes"]) == set(monitor["volumes"])
+    empty = {name: re.sub(r"\$\{\w+:-\}", "", value) for name, value in given.items()}
+    assert [one.url for one in load_monitoring(empty).targets.values()] == [""]
+    address, secret = "https://example.org/", "s" * 32
+    filled = {
+        name: value.replace("${BACKBEAT_ALERT_URL:-}", address).replace("${BACKBEAT_ALERT_SECRET:-}", secret)
+        for name, value in given.items()
+    }
+    assert [(one.url, one.secret) for one in load_monitoring(filled).targets.values()] == [(address, secret)]
 
 
 # Kubernetes
@@ -332,6 +352,32 @@ def test_the_monitor_can_be_added(tmp_path: Path) -> None:
     assert kinds["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
     # The alerts ask for job="backbeat".
     assert labels[kinds["ServiceMonitor"]["spec"]["jobLabel"]] == "backbeat"
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+def test_alerts_can_be_added(tmp_path: Path, version: str) -> None:
+    kubectl = needs("kubectl")
+    shutil.copytree(SERVING / "k8s", tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "mine"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text("resources: [../../base]\ncomponents: [../../components/alerts]\n")
+    built = list(yaml.safe_load_all(said(kubectl, "kustomize", overlay)))
+    added = {one["kind"]: one for one in built if one["metadata"]["name"] == "backbeat-monitor"}
+    assert set(added) == {"Deployment", "NetworkPolicy"}
+    for document in added.values():
+        kubernetes_validate.validate(document, version, strict=True)
+        assert document["metadata"]["namespace"] == "backbeat"
+    spec, own = added["Deployment"]["spec"]["template"]["spec"], pod("base")
+    assert spec["securityContext"] == own["securityContext"]
+    (container,), (served,) = spec["containers"], own["containers"]
+    assert container["securityContext"] == served["securityContext"]
+    assert container["image"] == served["image"]
+    assert spec["automountServiceAccountToken"] is False
+    labels = added["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert added["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+    # The Service must not send requests to it.
+    base = next(one for one in built if one["kind"] == "Service")
+    assert not base["spec"]["selector"].items() <= labels.items()
 
 
 # Metrics, alerts, dashboard
