@@ -522,7 +522,8 @@ def test_a_test_goes_through_every_target(watched: Watched, store: MonitoringSto
         send_test(load_monitoring({"BACKBEAT_MONITORING__STATE": str(watched.folder)}))
 
 
-def test_the_command_sends_a_test(watched: Watched, store: MonitoringStore) -> None:
+def test_the_command_sends_a_test(tmp_path: Path, receiver: Receiver) -> None:
+    watched = Watched(sqlite_url(tmp_path), tmp_path, receiver)
     with watched.running("test-alert") as process:
         assert process.wait(60) == 0
     assert "team: arrived" in watched.log.read_text()
