@@ -173,7 +173,7 @@ def test_a_change_is_reported_on_its_pull_request(place: Place) -> None:
 
 @pytest.mark.parametrize(("code", "found"), [(0, "no"), (4, "yes"), (5, "no")])
 def test_drift_is_told_apart_from_failure(place: Place, code: int, found: str) -> None:
-    place.arrange("drift", f'test -n "$BACKBEAT_MONITORING_DATABASE"; exit {code}')
+    place.arrange("drift", f'test -n "$BACKBEAT_MONITORING__DATABASE"; exit {code}')
     assert run_job(place, "drift", "look", KNOWN) == 0
     assert makes(place) == ["dvc-pull", "drift"]
     assert place.outputs == {"found": found}
@@ -212,7 +212,7 @@ def retrained(place: Place, known: dict[str, str | bool] | None = None) -> int:
 
 
 PROMOTES = f"""
-test -n "$BACKBEAT_SERVING__MONITORING__DATABASE"
+test -n "$BACKBEAT_MONITORING__DATABASE"
 echo 'schema: "2.0"' >dvc.lock
 git add dvc.lock && git commit --quiet --message "Retrained: beat 2" && git tag model-beat-v2
 mkdir -p .retrain/run/gate/beat

@@ -26,12 +26,14 @@ def trace(
         str | None,
         typer.Option(
             metavar="URL",
-            envvar="BACKBEAT_MONITORING_DATABASE",
+            envvar="BACKBEAT_MONITORING__DATABASE",
             help="The service's monitoring database; SQLite in --state when left out.",
             show_default=False,
         ),
     ] = None,
-    state: Annotated[Path, typer.Option(help="The service's folder of state.")] = Path("state"),
+    state: Annotated[
+        Path, typer.Option(envvar="BACKBEAT_MONITORING__STATE", help="The service's folder of state.")
+    ] = Path("state"),
     registry: Annotated[
         str | None,
         typer.Option(
