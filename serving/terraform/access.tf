@@ -61,6 +61,7 @@ data "aws_iam_policy_document" "start" {
     resources = concat(
       [for password in module.password : password.arn],
       var.jwt_secret_arn == "" ? [] : [var.jwt_secret_arn],
+      var.alert_target_arn == "" ? [] : [var.alert_target_arn],
     )
   }
 }

@@ -50,6 +50,36 @@ resource "aws_ecs_task_definition" "service" {
       retries     = 4
       startPeriod = 180
     }
+    },
+    # Looks at what the service keeps of its answers. With several tasks one of them leads.
+    {
+      name                   = "monitor"
+      image                  = "${aws_ecr_repository.images[var.name].repository_url}:${var.image_tag}"
+      essential              = false
+      restartPolicy          = { enabled = true }
+      user                   = "1034:1034"
+      memory                 = 2048
+      readonlyRootFilesystem = true
+      entryPoint             = ["backbeat", "monitor"]
+      mountPoints            = [{ sourceVolume = "state", containerPath = "/var/lib/backbeat", readOnly = false }]
+      logConfiguration       = local.logs.service
+
+      linuxParameters = {
+        initProcessEnabled = true
+        capabilities       = { drop = ["ALL"] }
+        tmpfs              = [{ containerPath = "/tmp", size = 512, mountOptions = ["mode=1777"] }]
+      }
+
+      environment = [
+        { name = "BACKBEAT_MONITORING__STATE", value = "/var/lib/backbeat" },
+        { name = "BACKBEAT_MONITORING__DATABASE", value = local.database_url },
+        { name = "PGSSLMODE", value = "require" },
+      ]
+
+      secrets = concat(
+        [{ name = "PGPASSWORD", valueFrom = module.password["service"].arn }],
+        var.alert_target_arn == "" ? [] : [{ name = "BACKBEAT_MONITORING__TARGETS__TEAM", valueFrom = var.alert_target_arn }],
+      )
   }])
 
   volume {

@@ -76,6 +76,12 @@ variable "jwt_secret_arn" {
   default     = ""
 }
 
+variable "alert_target_arn" {
+  description = "A secret of yours whose text is where alerts go: {url: \"https://...\", secret: \"...\"}; empty for the log alone."
+  type        = string
+  default     = ""
+}
+
 # What runs
 
 variable "image_tag" {
@@ -102,9 +108,9 @@ variable "instance_type" {
 }
 
 variable "task_memory_mib" {
-  description = "Memory of a task; leave about 2 GiB of the instance's to the system."
+  description = "Memory of the service in a task; beside it the monitor has 2 GiB, and about 1 GiB of the instance's is the system's."
   type        = number
-  default     = 13312
+  default     = 12288
 }
 
 variable "replicas" {
