@@ -45,6 +45,8 @@ class ModelSpec:
         Git commit of the code, with "+" behind it when files had been changed; empty outside git.
     licence
         Licence of the training data, hence of the weights.
+    start_from
+        What training went on from: the run of a model, or the folder of one that was not tracked; empty for nothing.
     metrics
         Scores on the validation split.
     """
@@ -60,6 +62,7 @@ class ModelSpec:
     data_hash: str = ""
     commit: str = ""
     licence: str = ""
+    start_from: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,10 +138,11 @@ def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
         raise ModelError(f"{path}: {error}") from None
 
 
-def load_weights(folder: Path, network: nn.Module, *, assign: bool = False) -> None:
+def load_weights(folder: Path, network: nn.Module, *, assign: bool = False, skipped: tuple[str, ...] = ()) -> None:
     """Load the weights of a model folder into `network`, which is set to evaluation mode.
 
-    With `assign` they take the place of the network's own, which may be without memory (device "meta").
+    With `assign` they take the place of the network's own, which may be without memory (device "meta"). Weights whose
+    names begin as one of `skipped` does stay as they are.
 
     Raises
     ------
@@ -147,7 +151,10 @@ def load_weights(folder: Path, network: nn.Module, *, assign: bool = False) -> N
     """
     path = folder / WEIGHTS
     try:
-        network.load_state_dict(safetensors.torch.load_file(path), assign=assign)
+        state = safetensors.torch.load_file(path)
+        kept = {name: value for name, value in network.state_dict().items() if skipped and name.startswith(skipped)}
+        taken = {name: value for name, value in state.items() if not (skipped and name.startswith(skipped))}
+        network.load_state_dict({**taken, **kept}, assign=assign)
     except FileNotFoundError:
         raise ModelError(f"{path}: is missing") from None
     except SafetensorError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,15 +32,10 @@ from backbeat.genre.head import fit_own_genres, heard
 from backbeat.learning import Optimisation
 from backbeat.model import load_spec, save_model
 from backbeat.spectrograms import spectrograms
+from backbeat.starting import EPOCHS_ANEW, EPOCHS_ON, going_on
 from backbeat.statistics import Interval
 from backbeat.tracking import Tracking, environment, git_commit, tracked_run
 from backbeat.training import Places, TaskSettings, TrainerSettings, card, data_hashes, licences, train
-
-#: Epochs of going on from weights that there are, and of beginning anew, when none are asked for.
-EPOCHS_ON, EPOCHS_ANEW = 10, 40
-
-#: Going on, the learning rate is this part of the pipeline's: what was learnt is not to be thrown away.
-GENTLER = 0.1
 
 Scores = dict[str, Interval]
 
@@ -193,18 +188,13 @@ def _learn_events(
     epochs: int | None,
 ) -> Lesson:
     found = settings_of(task)
-    optimisation = {**found["optimisation"], "epochs": epochs or (EPOCHS_ANEW if start is None else EPOCHS_ON)}
+    optimisation = Optimisation(**{**found["optimisation"], "epochs": epochs or EPOCHS_ANEW})
     network = found["network"]
     if start is not None:
         network = load_spec(start, task).network
-        optimisation["learning_rate"] *= GENTLER
+        optimisation = going_on(optimisation, epochs or EPOCHS_ON)
     settings = TaskSettings(
-        task,
-        network,
-        found["loss"],
-        found["decoding"],
-        Optimisation(**optimisation),
-        Augmentation(**found["augmentation"]),
+        task, network, found["loss"], found["decoding"], optimisation, Augmentation(**found["augmentation"])
     )
     split = "test" if any(track.split == "test" for track in tracks) else "valid"
     store = FeatureStore(places.features)
@@ -214,7 +204,7 @@ def _learn_events(
         return summary(task, table, evaluation)["all"]
 
     before = {} if start is None else scores(start)
-    recorded = {"task": {**found, "optimisation": optimisation, "network": network}, "start": str(start or "")}
+    recorded = {"task": {**found, "optimisation": asdict(optimisation), "network": network}, "start": str(start or "")}
     train(settings, trainer, tracking, places, recorded, start)
     held = sum(track.split == split for track in tracks)
     return Lesson(before, scores(places.output), f"the {split} split", held)
@@ -264,6 +254,7 @@ def _learn_genres(
             data_hash=",".join(filter(None, [model.spec.data_hash, names])),
             commit=commit,
             licence=" AND ".join(filter(None, [model.spec.licence, licences(known)])),
+            start_from=model.spec.run or str(start),
             metrics={"accuracy": round(cross["accuracy"].value, 6)},
         )
         save_model(places.output, own.classifier.network, spec, card(spec, known, divided=False))

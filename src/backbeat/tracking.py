@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -114,6 +115,53 @@ def _terminate_as_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def fetch_model(tracking: Tracking, run_id: str, folder: Path) -> Path:
+    """Bring the model folder that a run logged under `folder`; return where it lies.
+
+    Raises
+    ------
+    ConfigError
+        If the store knows no such run, or the run keeps no model.
+    """
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not tracking.uri or not re.fullmatch(r"[0-9a-zA-Z]+", run_id):
+        raise ConfigError(f"{run_id}: is neither a model folder nor a run of MLflow")
+    try:
+        with store_lock(tracking.uri):
+            client = MlflowClient(tracking_uri=tracking.uri)
+        return Path(client.download_artifacts(run_id, "folder", str(folder)))
+    except (MlflowException, OSError) as error:
+        raise ConfigError(f"run {run_id} of MLflow gives no model: {str(error).splitlines()[0]}") from error
+
+
+def prepare_store(tracking: Tracking) -> None:
+    """Make the store and its experiment, so that whoever works elsewhere finds both.
+
+    Without a server, MLflow keeps artifacts in `mlruns` where the process works that makes the experiment.
+
+    Raises
+    ------
+    ConfigError
+        If the store cannot be used.
+    """
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for noisy in ("mlflow.store.db.utils", "alembic.runtime.migration"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with store_lock(tracking.uri):
+        try:
+            _experiment_id(MlflowClient(tracking_uri=tracking.uri), tracking.experiment)
+        except MlflowException as error:
+            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 class Run:

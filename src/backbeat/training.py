@@ -25,13 +25,15 @@ import backbeat
 from backbeat.augment import Augmentation
 from backbeat.dataset import PIPELINE_TASKS, FeatureStore, LabelledTrack, content_hashes, read_labels
 from backbeat.errors import ConfigError, CorpusError
+from backbeat.features import FeatureParams
 from backbeat.files import write_text
 from backbeat.learning import Optimisation, TaskModule, WindowData, WindowTask
-from backbeat.model import ModelSpec, load_weights, save_model, weights_of
+from backbeat.model import ModelSpec, save_model, weights_of
 from backbeat.separation.score import score_track
 from backbeat.separation.stems import StemStore
 from backbeat.separation.store import SeparatorSpec
 from backbeat.separation.task import BatchFirst, SegmentData, SeparationSettings, SeparationTask
+from backbeat.starting import take_weights
 from backbeat.tracking import Run, Tracking, environment, git_commit, tracked_run
 
 
@@ -47,6 +49,8 @@ class TaskSettings:
         Keyword arguments of the task's network, loss and decoder.
     optimisation, augmentation
         How it is trained, and how training windows are varied.
+    start_from
+        What training goes on from: an MLflow run or a model folder; empty for new weights.
     """
 
     name: str
@@ -55,6 +59,7 @@ class TaskSettings:
     decoding: dict[str, Any]
     optimisation: Optimisation
     augmentation: Augmentation
+    start_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,8 @@ def train(
     recorded
         Parameters to record with the run: the whole configuration.
     start
-        A model folder whose weights training begins with, of the same network; new weights when left out.
+        A model folder whose weights training begins with, of the same network; new weights when left out. Where its
+        classes are others, its head is not taken.
 
     Raises
     ------
@@ -187,20 +193,18 @@ def train(
                 f"{places.labels / task.name}: the {split} split is empty, so {task.name} cannot be trained"
             )
     work = _prepare(task, tracks, places, trainer.seed)
-    if start is not None:
-        load_weights(start, work.module.network)
-        work.module.train()
+    start_from = "" if start is None else take_weights(start, work.module, task.name, work.features)
     hashes = data_hashes(places, task.name)
     commit = git_commit()
-    tags = {"task": task.name, "commit": commit, "data": _join(hashes)}
+    tags = {"task": task.name, "commit": commit, "data": _join(hashes), "start": start_from}
     with tracked_run(tracking, f"{task.name}-{trainer.seed}", tags) as run:
         run.params(recorded)
         run.text(environment(), "environment.txt")
         for name, value in hashes.items():
             run.corpus(name, value.partition(":")[2], "training")
-        history = _fit(work, task, trainer, places, {**hashes, "start": str(start or "")}, run)
+        history = _fit(work, task, trainer, places, {**hashes, "start": start_from}, run)
         work.module.eval()
-        spec = work.finish(Origin(run.run_id, _join(hashes), commit, licences(tracks)))
+        spec = work.finish(Origin(run.run_id, _join(hashes), commit, licences(tracks), start_from))
         run.metrics({f"valid_{name}": value for name, value in spec.metrics.items()})
         run.model(*work.export(), "model")
         _write_curves(places.curves, history)
@@ -218,6 +222,7 @@ class Origin:
     data_hash: str
     commit: str
     licence: str
+    start_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,6 +234,8 @@ class _Work:
     finish: Callable[[Origin], ModelSpec | SeparatorSpec]
     #: A network that maps one tensor to one, and an example of its input.
     export: Callable[[], tuple[nn.Module, np.ndarray]]
+    #: Of the spectrograms that it hears, where it hears such.
+    features: FeatureParams | None = None
 
 
 def _prepare(
@@ -263,7 +270,7 @@ def _prepare(
 
     # Two windows of silence.
     silence = np.zeros((2, data.window_frames, features.mel_bands), dtype=np.float32)
-    return _Work(module, data, finish, lambda: (module.exportable(), silence))
+    return _Work(module, data, finish, lambda: (module.exportable(), silence), features)
 
 
 def _prepare_separation(task: SeparationSettings, tracks: Sequence[LabelledTrack], places: Places, seed: int) -> _Work:
@@ -416,4 +423,5 @@ Trained on {data}.
 - Licences of the data: {spec.licence or "not stated"}
 - Commit: `{spec.commit or "none"}`
 - Run: `{spec.run or "not tracked"}`
+- Training began from: {f"the weights of `{spec.start_from}`" if spec.start_from else "nothing"}
 """

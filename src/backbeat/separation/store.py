@@ -89,7 +89,7 @@ class SeparatorSpec:
         An SPDX identifier.
     provenance
         Where it came from, in names and values: source, hashes, time.
-    run, data_hash, commit, metrics
+    run, data_hash, commit, start_from, metrics
         Of a model trained here, as in `ModelSpec`; empty where it was not.
     """
 
@@ -102,6 +102,7 @@ class SeparatorSpec:
     run: str = ""
     data_hash: str = ""
     commit: str = ""
+    start_from: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -79,6 +79,8 @@ class SeparationSettings:
         How it is trained; the network hears `window_s` at once, to the nearest 64 frames.
     augmentation
         How training songs are made up.
+    start_from
+        What training goes on from: an MLflow run or a model folder; empty for new weights.
     """
 
     name: str
@@ -86,6 +88,7 @@ class SeparationSettings:
     network: dict[str, Any]
     optimisation: Optimisation
     augmentation: Remix
+    start_from: str = ""
 
     def params(self) -> SeparatorParams:
         """Return what the network is to be; ConfigError when the settings make none."""
