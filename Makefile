@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
   bench-separation engine build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
-  dvc-push comment plots clean
+  dvc-push comment plots retrain clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
 PYTHON ?= python3
@@ -141,6 +141,9 @@ comment: setup ## write reports/comment.md, for a pull request: scores beside th
 
 plots: setup ## draw curves and scores beside those of BASE, in reports/plots
 	dvc plots diff --out reports/plots "$$BASE"
+
+retrain: setup ## train again if there is a reason, promote what is better: make retrain RETRAIN="--because drift"
+	python -m pipelines.retrain $(RETRAIN)
 
 load: setup ## measure the service under load, beside an empty endpoint and the library
 	python benchmarks/load.py

@@ -15,6 +15,8 @@
     ├── ModelError                a model that is missing, damaged or made for something else
     ├── RegistryError             a registry of models that cannot be used, or has changed meanwhile
     ├── MonitoringError           a database of monitoring that cannot be used, or rows too few to judge
+    ├── RetrainingError           a retraining that cannot go on: names the step's log
+    │   └── RetrainingBusyError   another one is at work (exit code 6)
     ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
     ├── TimeLimitError            work that took longer than it was given
     ├── ServiceError              a service that refuses a request, or cannot be reached
@@ -115,6 +117,16 @@ class RegistryError(BackbeatError):
 
 class MonitoringError(BackbeatError):
     """A database of monitoring that cannot be used, or rows that are too few to judge by."""
+
+
+class RetrainingError(BackbeatError):
+    """A retraining that cannot go on."""
+
+
+class RetrainingBusyError(RetrainingError):
+    """Another retraining is at work in the same checkout."""
+
+    exit_code = 6
 
 
 class ResourceError(BackbeatError):

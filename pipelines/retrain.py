@@ -1,0 +1,277 @@
+"""What `make retrain` does: train again if there is a reason, and have the gate decide on what came of it.
+
+`python -m pipelines.retrain --because drift`
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import yaml
+from hydra import compose, initialize_config_dir
+
+from backbeat.dataset import TASKS
+from backbeat.errors import BackbeatError, ConfigError
+from backbeat.retraining.flow import REFUSED, Ways
+from backbeat.retraining.parties import Case, Parties, Verdict
+from backbeat.retraining.reasons import Reasons, Signs
+from backbeat.retraining.running import Asked, Site, retrain
+from backbeat.retraining.workspace import PARAMS, checkout_root
+from backbeat.settings import read_settings
+from backbeat.tracking import Tracking
+from pipelines.settings import CONF, plain, read, trainer
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from backbeat.monitoring.store import MonitoringStore
+    from backbeat.registry import Registry
+
+ALL_REFUSED = 3
+
+
+@dataclass(frozen=True)
+class RetrainSettings:
+    """What conf/retrain has.
+
+    Parameters
+    ----------
+    tasks
+        What is trained, of what the pipeline has.
+    reasons, ways
+        As `backbeat.retraining` has them.
+    fine_tune
+        Whether training goes on from the champions.
+    state, database
+        Of the service whose monitoring is asked; a folder, and a URL where the database is not SQLite in that folder.
+    """
+
+    tasks: tuple[str, ...]
+    reasons: Reasons
+    ways: Ways
+    fine_tune: bool
+    state: str
+    database: str
+
+
+def main(
+    because: Annotated[
+        str,
+        typer.Option(help="drift, corrections or schedule: look for this reason alone. Other words are a reason."),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Train, whether there is a reason or not.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Go on from the champions' weights.")] = False,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task. May be given for each.")] = None,
+    experiment: Annotated[str, typer.Option(help="How much of everything: demo, full, smoke.")] = "",
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away a run that was not finished.")] = False,
+    commit: Annotated[bool, typer.Option("--commit/--no-commit", help="Commit and tag what came of it.")] = True,
+    push: Annotated[bool, typer.Option("--push", help="Push data, branch and tags.")] = False,
+) -> None:
+    """Train again if there is a reason, and promote what is better than the champion.
+
+    A run that was killed is carried on. Nothing in this checkout changes before all is decided.
+
+        python -m pipelines.retrain
+
+        python -m pipelines.retrain --because corrections --task beat --fine-tune
+
+        python -m pipelines.retrain --because "new kit samples" --experiment full
+
+    Exit codes: 0 promoted, or nothing to do; 3 all challengers refused; 6 another retraining is at work; 1 an error.
+    """
+    try:
+        root = checkout_root(Path.cwd())
+        os.chdir(root)
+        with initialize_config_dir(CONF, version_base="1.3"):
+            config = compose("config")
+        settings = read_settings(RetrainSettings, plain(config.retrain))
+        tracking = absolute(read(Tracking, config.tracking), root)
+        asked = Asked(
+            tasks=tasks_asked(root, settings, task or []),
+            because=because.strip(),
+            force=force,
+            fine_tune=fine_tune or settings.fine_tune,
+            experiment=_experiment(experiment),
+            commit=commit,
+            restart=restart,
+        )
+        ways = replace(settings.ways, push=settings.ways.push or push)
+        site = Site(root, settings.reasons, ways, {"MLFLOW_TRACKING_URI": tracking.uri})
+        with _Real(settings, config, tracking) as real:
+            outcome = retrain(site, asked, lambda: real.signs(asked.tasks), real.parties, _say)
+    except BackbeatError as error:
+        print(f"backbeat: error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    raise typer.Exit(ALL_REFUSED if outcome == REFUSED else 0)
+
+
+def tasks_asked(root: Path, settings: RetrainSettings, asked: list[str]) -> tuple[str, ...]:
+    """Return what is to be trained.
+
+    Raises
+    ------
+    ConfigError
+        If a task is asked for that the pipeline has not, or none is left.
+    """
+    has = yaml.safe_load((root / PARAMS).read_text(encoding="utf-8")).get("tasks") or {}
+    known = [name for name in TASKS if name in has]
+    for name in asked:
+        if name not in known:
+            raise ConfigError(f"--task {name}: the pipeline trains {', '.join(known) or 'nothing'} (tasks in {PARAMS})")
+    found = tuple(name for name in known if name in (asked or settings.tasks))
+    if not found:
+        raise ConfigError(f"there is nothing to train: conf/retrain names no task that {PARAMS} has")
+    return found
+
+
+def absolute(tracking: Tracking, root: Path) -> Tracking:
+    """Return where runs are kept in words that mean the same in every folder; ConfigError without tracking."""
+    if not tracking.uri:
+        raise ConfigError("retraining needs a registry: MLFLOW_TRACKING_URI, or tracking=local")
+    path = tracking.uri.removeprefix("sqlite:///")
+    if path == tracking.uri or Path(path).is_absolute():
+        return tracking
+    return replace(tracking, uri=f"sqlite:///{root / path}")
+
+
+def _experiment(name: str) -> str:
+    known = sorted(path.stem for path in (Path(CONF) / "experiment").glob("*.yaml"))
+    if name and name not in known:
+        raise ConfigError(f"--experiment {name}: there are {', '.join(known)}")
+    return name
+
+
+class _Real:
+    """Registry, gate and corrections as they are; opened when asked for."""
+
+    def __init__(self, settings: RetrainSettings, config: DictConfig, tracking: Tracking) -> None:
+        self.settings = settings
+        self.config = config
+        self.tracking = tracking
+        self._registry: Registry | None = None
+        self._monitoring: MonitoringStore | None = None
+
+    def __enter__(self) -> _Real:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._monitoring is not None:
+            self._monitoring.close()
+
+    def registry(self) -> Registry:
+        from backbeat.registry import Registry
+        from backbeat.tracking import prepare_store
+
+        if self._registry is None:
+            prepare_store(self.tracking)
+            self._registry = Registry(self.tracking.uri)
+        return self._registry
+
+    def monitoring(self) -> MonitoringStore | None:
+        """Return the monitoring database; None where the service has made none."""
+        from backbeat.monitoring.store import MonitoringStore
+
+        if self._monitoring is None:
+            if self.settings.database:
+                self._monitoring = MonitoringStore(self.settings.database)
+            elif (Path(self.settings.state) / "monitoring.db").is_file():
+                self._monitoring = MonitoringStore.at(Path(self.settings.state))
+        return self._monitoring
+
+    def signs(self, tasks: tuple[str, ...]) -> Signs:
+        """Return what there is to decide by."""
+        from backbeat.monitoring import feedback
+
+        monitoring = self.monitoring()
+        latest = monitoring.checks(1) if monitoring else []
+        return Signs(
+            decided={task: self._decided(task) for task in tasks},
+            drifted=datetime.fromtimestamp(latest[0]["at"], UTC) if latest and latest[0]["verdict"]["drift"] else None,
+            pending=feedback.pending(monitoring) if monitoring else 0,
+        )
+
+    def parties(self) -> Parties:
+        """Return whom a retraining works with."""
+        from backbeat.registry.ledger import author
+
+        monitoring = self.monitoring()
+        corrections = _Corrections(monitoring, Path(self.settings.state)) if monitoring else None
+        return Parties(self.registry(), self._decide, corrections, author())
+
+    def _decided(self, task: str) -> datetime | None:
+        made = [event.at for event in self.registry().history(task) if event.action in ("promote", "refuse")]
+        champion = self.registry().champion(task)
+        return max(made) if made else champion.registered if champion else None
+
+    def _decide(self, case: Case) -> Verdict:
+        import torch
+
+        from backbeat.gate import GateSettings
+        from backbeat.gate.flow import GatePlaces, decide_and_record
+
+        torch.set_num_threads(trainer(self.config.trainer).threads)
+        settings = read(GateSettings, self.config.gate)
+        data, paths = case.tree, self.config.paths
+        decision = decide_and_record(
+            self.registry(),
+            case.task,
+            replace(settings, focus=tuple(dict.fromkeys([*settings.focus, *case.focus]))),
+            GatePlaces(
+                labels=data / paths.labels,
+                features=data / paths.features,
+                corpora=data / paths.corpora,
+                reports=case.reports,
+                models=data / paths.models / ".versions",
+            ),
+            self.tracking,
+            challenger=case.challenger,
+            who=case.who,
+        )
+        return Verdict(decision.promoted, decision.sentence)
+
+
+class _Corrections:
+    """The corrections of the monitoring database."""
+
+    def __init__(self, monitoring: MonitoringStore, state: Path) -> None:
+        self.monitoring = monitoring
+        self.state = state
+
+    def pending(self) -> int:
+        from backbeat.monitoring import feedback
+
+        return feedback.pending(self.monitoring)
+
+    def write(self, folder: Path) -> str:
+        from backbeat.monitoring import feedback
+
+        if not feedback.corrections(self.monitoring):
+            return ""
+        return feedback.write_corpus(self.monitoring, self.state / "corrections", folder)
+
+    def mark(self, folder: Path) -> int:
+        from backbeat.monitoring import feedback
+
+        return feedback.mark(self.monitoring, folder)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    # To end what was begun, when told to stop.
+    signal.signal(signal.SIGTERM, _leave)
+    typer.run(main)
