@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
+.PHONY: help setup demo drift serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
   bench-separation engine build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
   dvc-push comment plots retrain clean
 
@@ -65,6 +65,10 @@ lock: setup ## lock the versions that pyproject.toml allows
 
 serve: setup ## serve the models over HTTP, on port 8000 of this machine
 	bentoml serve serving.service:Backbeat --host 127.0.0.1 --port 8000
+
+# Exit codes of its own: 4 for drift, 5 for too little traffic. `make` answers both with 2.
+drift: setup ## hold what the service was sent against what the models were made for
+	python -m pipelines.drift
 
 # BUILDAH_FORMAT is for Podman, whose own format of images has no health check.
 FLAVOUR ?= cpu

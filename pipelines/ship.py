@@ -15,12 +15,13 @@ import typer
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.dataset import TASKS
-from backbeat.errors import BackbeatError, CorpusError
+from backbeat.errors import BackbeatError, CorpusError, MonitoringError
 from backbeat.evaluation.benchmark import PEER, SetScores, load_models, score_sets
 from backbeat.evaluation.measures import MEASURES, NARROW, limits, style_name
 from backbeat.evaluation.results import Results, read_results
 from backbeat.files import atomic_path
 from backbeat.model import CARD, load_spec
+from backbeat.monitoring.reference import Reference, shipped_reference
 from backbeat.statistics import Interval
 from pipelines.summary import evaluation_settings, progress
 
@@ -41,6 +42,7 @@ def main(
     real: Annotated[Path | None, typer.Option(help="Annotated recordings whose scores go on the cards.")] = None,
     models: Annotated[Path, typer.Option(help="The trained models.")] = Path("models"),
     reports: Annotated[Path, typer.Option(help="What `dvc repro` wrote.")] = Path("reports"),
+    reference: Annotated[Path, typer.Option(help="What drift is told by.")] = Path("data/reference/reference.parquet"),
     task: Annotated[list[str] | None, typer.Option(help="Only this task. May be given for each.")] = None,
 ) -> None:
     """Copy trained models into the package, with cards."""
@@ -63,9 +65,21 @@ def main(
                 shutil.copytree(folder, temporary)
                 (temporary / CARD).write_text(text, encoding="utf-8")
             print(f"{shipped_models()[name]}: {spec.name} {spec.version}, run {spec.run or 'not tracked'}")
+        ship_reference(reference)
+        print(f"{shipped_reference()}: {shipped_reference().stat().st_size / 1e6:.1f} MB")
     except BackbeatError as error:
         print(f"backbeat: error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+
+
+def ship_reference(path: Path) -> None:
+    """Copy the reference into the package; MonitoringError if it was not made with the models that are there."""
+    made = Reference.read(path)
+    for name, folder in shipped_models().items():
+        if made.runs.get(name) != (load_spec(folder, name).run or None):
+            raise MonitoringError(f"{path}: was not made with the {name} model that ships; run `dvc repro reference`")
+    with atomic_path(shipped_reference()) as temporary:
+        shutil.copyfile(path, temporary)
 
 
 def card(trained: str, results: Results, real: list[SetScores]) -> str:

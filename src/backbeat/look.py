@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
 }
+_MIME = {".svg": "image/svg+xml", ".png": "image/png"}
 PICTURE_SUFFIXES: tuple[str, ...] = tuple(_METADATA)
 
 INK, SOFT, FAINT, PAPER = "#1f2933", "#6b7785", "#d8dee5", "#ffffff"
@@ -69,6 +71,11 @@ def drawing(path: Path, width_in: float, height_in: float, dpi: int = 160) -> It
         extra: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=dpi, metadata=_METADATA[suffix], **extra)
+
+
+def data_uri(path: Path) -> str:
+    """Return a picture as a data URI."""
+    return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def plain_axes(axes: Any) -> None:

@@ -12,6 +12,8 @@ import pytest
 import soundfile
 import yaml
 
+from backbeat.monitoring.reference import Reference
+
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("beat", "onset", "genre", "separation")
 
@@ -99,7 +101,7 @@ def test_every_stage_runs_and_leaves_what_it_promises(built: tuple[Path, str]) -
     stages, names = ("corpus", "validate", "features", "stems"), ("rendered", "mine", "multitracks")
     corpora = {f"{stage}@{name}" for stage in stages for name in names}
     models = {f"{stage}@{task}" for stage in ("train", "evaluate") for task in TASKS}
-    assert ran(output) == {*corpora, *models, "report"}
+    assert ran(output) == {*corpora, *models, "reference", "report"}
     for task in TASKS:
         spec = json.loads((folder / f"models/{task}/spec.json").read_text())
         assert spec["run"]
@@ -107,6 +109,9 @@ def test_every_stage_runs_and_leaves_what_it_promises(built: tuple[Path, str]) -
         assert ".dir" in spec["data_hash"]
         metrics = json.loads((folder / f"reports/metrics/{task}.json").read_text())
         assert metrics["tracks"] > 0
+    reference = Reference.read(folder / "data/reference/reference.parquet")
+    assert set(reference.table["corpus"]) == set(names)
+    assert reference.runs["beat"] == json.loads((folder / "models/beat/spec.json").read_text())["run"]
     page = (folder / "reports/index.html").read_text()
     assert "<html" in page
     assert not (folder / "models/.checkpoints/beat").exists()
@@ -149,7 +154,7 @@ def test_a_beat_parameter_reruns_the_beat_model_only(built: tuple[Path, str]) ->
     try:
         path.write_text(before.replace("learning_rate: 3.0e-3", "learning_rate: 2.0e-3"))
         assert path.read_text() != before
-        assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "report"}
+        assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "reference", "report"}
     finally:
         path.write_text(before)
 
@@ -161,7 +166,7 @@ def test_one_annotation_reruns_what_depends_on_it(built: tuple[Path, str]) -> No
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
     stages = ran(run(folder, "dvc", "repro"))
-    assert stages == {"corpus@mine", "validate@mine", "train@beat", "evaluate@beat", "report"}
+    assert stages == {"corpus@mine", "validate@mine", "train@beat", "evaluate@beat", "reference", "report"}
 
 
 def test_a_broken_annotation_stops_the_pipeline_with_file_and_line(built: tuple[Path, str]) -> None:

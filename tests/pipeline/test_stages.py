@@ -77,7 +77,9 @@ def params_declared(stage: str) -> set[str]:
     for entry in body(stage).get("params", []):
         part = Path(name := next(iter(entry))).parts
         assert part[0] == "conf", name
-        if part[1] != "experiment":
+        if part[1] == "monitoring":
+            found.add(Path(name).stem)
+        elif part[1] != "experiment":
             found.add(part[1])
     return found
 

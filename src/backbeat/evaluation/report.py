@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -16,9 +15,9 @@ from backbeat.evaluation.results import Results, read_results, read_tracks
 from backbeat.evaluation.scoring import PRINCIPAL
 from backbeat.evaluation.tables import TITLES
 from backbeat.files import write_text
+from backbeat.look import data_uri
 from backbeat.statistics import Interval
 
-_MIME = {".svg": "image/svg+xml", ".png": "image/png"}
 _SPLITS = ("train", "valid", "test")
 #: Measures on the cards at the top, by task.
 _CARD = {
@@ -219,8 +218,3 @@ def _corpora(results: Sequence[Results]) -> list[dict[str, Any]]:
 def _split_row(name: str, values: Mapping[str, float], form: str) -> dict[str, Any]:
     numbers = [values[split] for split in _SPLITS]
     return {"name": name, "cells": [form.format(number) for number in (*numbers, sum(numbers))]}
-
-
-def data_uri(path: Path) -> str:
-    """Return a picture as a data URI."""
-    return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -153,7 +153,11 @@ def _answer(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_of(rows: Iterable[Row]) -> pd.DataFrame:
-    """Return rows as a table: `at`, `request_id`, `route`, a column a measure, `embedding` (arrays, or None)."""
+    """Return rows as a table: `at`, `request_id`, `route`, `sha256`, a column a measure, `embedding` (arrays, or None).
+
+    Of each model that was asked there are `<task>_version` and `<task>_run`. Columns hold objects, so that None (asked
+    for, and there is none) is not taken for NaN (not asked for).
+    """
     import pandas as pd
 
     return pd.DataFrame(
@@ -163,10 +167,13 @@ def table_of(rows: Iterable[Row]) -> pd.DataFrame:
                 "request_id": row.request_id,
                 "item": row.item,
                 "route": row.route,
+                "sha256": row.sha256,
                 **{f"{task}_version": lineage.get("version") for task, lineage in row.models.items()},
+                **{f"{task}_run": lineage.get("run") for task, lineage in row.models.items()},
                 **row.measures,
                 "embedding": row.embedding,
             }
             for row in rows
-        ]
+        ],
+        dtype=object,
     )
