@@ -202,7 +202,7 @@ def agreement(judged: pd.DataFrame, changed: dict[str, pd.DataFrame], settings: 
 def false_alarms(judged: pd.DataFrame, settings: DriftSettings, simulations: int) -> list[dict[str, Any]]:
     """Return how often traffic of the reference's own source is called drift, by the sizes of both."""
     found = []
-    for before, rows in ((600, 80), (600, 300), (150, 80), (600, 40), (600, 150)):
+    for before, rows in ((600, 80), (600, 300)):
         lenient = replace(
             settings, min_rows=min(settings.min_rows, rows), min_values=min(settings.min_values, rows // 2)
         )
