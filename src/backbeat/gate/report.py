@@ -12,11 +12,10 @@ from typing import Any
 
 from backbeat.errors import CorpusError
 from backbeat.evaluation.measures import style_name
-from backbeat.evaluation.report import data_uri
 from backbeat.evaluation.tables import TITLES
 from backbeat.files import atomic_path, write_json, write_text
 from backbeat.gate.decision import Check, Decision, Group, PairedTrack
-from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, drawing, plain_axes, title
+from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, data_uri, drawing, plain_axes, title
 
 DECISION, PAGE = "decision.json", "decision.html"
 _COLOURS = {"held": BEAT, "fell": DOWNBEAT, "in doubt": "#e08e2b", "not judged": SOFT}

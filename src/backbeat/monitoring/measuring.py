@@ -17,7 +17,7 @@ from rich.progress import track
 from backbeat.analysis.hearing import hear
 from backbeat.analysis.result import Analysis
 from backbeat.errors import AudioError, ConfigError, CorpusError
-from backbeat.monitoring.rows import row_of, table_of, lineage_of
+from backbeat.monitoring.rows import lineage_of, row_of, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
