@@ -71,7 +71,7 @@ def traffic(count: int, seed: int, *, quieter_db: float = 0.0, shift: float = 0.
             f"{seed}-{number}",
             models,
             measures(random, quieter_db),
-            (random.normal(size=8) + shift).astype(np.float32),
+            embedding=(random.normal(size=8) + shift).astype(np.float32),
             at=1000.0 + number,
         )
         for number in range(count)

@@ -98,7 +98,7 @@ def served(count: int, seed: int, quieter_db: float = 0.0) -> list[Row]:
     now = time.time()
     return [
         Row(f"{seed}-{n}", 0, "/v1/analyze", f"{seed}-{n}", models, measures(random, quieter_db),
-            random.normal(size=8).astype(np.float32), at=now)
+            embedding=random.normal(size=8).astype(np.float32), at=now)
         for n in range(count)
     ]  # fmt: skip
 
