@@ -25,7 +25,7 @@ from pipelines.settings import read, stage
 #: By the verdict's `drift`.
 EXIT_CODES = {False: 0, True: 4, None: 5}
 #: Names the database, before the configuration does.
-VARIABLE = "BACKBEAT_MONITORING_DATABASE"
+VARIABLE = "BACKBEAT_MONITORING__DATABASE"
 _DAY_S = 86400.0
 
 

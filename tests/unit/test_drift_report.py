@@ -116,7 +116,7 @@ def test_the_latest_traffic_is_judged_and_the_verdict_kept(tmp_path: Path) -> No
     assert judge_traffic(store, latest, settings(), [tmp_path / REFERENCE], tmp_path / "same").drift is False
     store.add(served(150, 3, quieter_db=10))
     command = [sys.executable, "-m", "pipelines.drift", f"paths.reference={tmp_path}", f"paths.reports={tmp_path}"]
-    environment = {**os.environ, "BACKBEAT_MONITORING_DATABASE": f"sqlite:///{tmp_path}/monitoring.db"}
+    environment = {**os.environ, "BACKBEAT_MONITORING__DATABASE": f"sqlite:///{tmp_path}/monitoring.db"}
     done = subprocess.run(
         [*command, "drift.traffic.rows=150"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
