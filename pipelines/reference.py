@@ -13,8 +13,9 @@ from backbeat.errors import CorpusError
 from backbeat.files import atomic_path
 from backbeat.monitoring.measuring import ReferenceSettings, choose, measure, table_from
 from backbeat.monitoring.reference import REFERENCE, Reference
+from backbeat.monitoring.references import FOLDER
 from backbeat.monitoring.rows import lineage_of
-from backbeat.tracking import git_commit
+from backbeat.tracking import Tracking, git_commit, tracked_run
 from pipelines.settings import read, stage
 
 
@@ -41,6 +42,10 @@ def main(config: DictConfig) -> None:
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         Reference(table, about).write(temporary / REFERENCE)
+    for task, spec in analyzer.specs.items():
+        tags = {"task": task, "commit": spec.commit, "data": spec.data_hash}
+        with tracked_run(read(Tracking, config.tracking), f"{task}-reference", tags, run_id=spec.run) as run:
+            run.files(folder, FOLDER)
     judged = int(table["judged"].astype(bool).sum())
     print(f"{folder / REFERENCE}: {judged} tracks judged, {len(table) - judged} heard")
 

@@ -20,6 +20,7 @@ from hydra import compose, initialize_config_dir
 
 from backbeat.dataset import TASKS
 from backbeat.errors import BackbeatError, ConfigError
+from backbeat.monitoring.settings import load_monitoring
 from backbeat.retraining.flow import REFUSED, Ways
 from backbeat.retraining.parties import Case, Parties, Verdict
 from backbeat.retraining.reasons import Reasons, Signs
@@ -50,16 +51,12 @@ class RetrainSettings:
         As `backbeat.retraining` has them.
     fine_tune
         Whether training goes on from the champions.
-    state, database
-        Of the service whose monitoring is asked; a folder, and a URL where the database is not SQLite in that folder.
     """
 
     tasks: tuple[str, ...]
     reasons: Reasons
     ways: Ways
     fine_tune: bool
-    state: str
-    database: str
 
 
 def main(
@@ -105,7 +102,7 @@ def main(
         )
         ways = replace(settings.ways, push=settings.ways.push or push)
         site = Site(root, settings.reasons, ways, {"MLFLOW_TRACKING_URI": tracking.uri})
-        with _Real(settings, config, tracking) as real:
+        with _Real(config, tracking) as real:
             outcome = retrain(site, asked, lambda: real.signs(asked.tasks), real.parties, _say)
     except BackbeatError as error:
         print(f"backbeat: error: {error}", file=sys.stderr)
@@ -152,10 +149,10 @@ def _experiment(name: str) -> str:
 class _Real:
     """Registry, gate and corrections as they are; opened when asked for."""
 
-    def __init__(self, settings: RetrainSettings, config: DictConfig, tracking: Tracking) -> None:
-        self.settings = settings
+    def __init__(self, config: DictConfig, tracking: Tracking) -> None:
         self.config = config
         self.tracking = tracking
+        self.watched = load_monitoring()
         self._registry: Registry | None = None
         self._monitoring: MonitoringStore | None = None
 
@@ -176,14 +173,9 @@ class _Real:
         return self._registry
 
     def monitoring(self) -> MonitoringStore | None:
-        """Return the monitoring database; None where the service has made none."""
-        from backbeat.monitoring.store import MonitoringStore
-
-        if self._monitoring is None:
-            if self.settings.database:
-                self._monitoring = MonitoringStore(self.settings.database)
-            elif (Path(self.settings.state) / "monitoring.db").is_file():
-                self._monitoring = MonitoringStore.at(Path(self.settings.state))
+        """Return the monitoring database; None where no service has made one."""
+        if self._monitoring is None and (self.watched.database or self.watched.place("monitoring.db").is_file()):
+            self._monitoring = self.watched.open_store()
         return self._monitoring
 
     def signs(self, tasks: tuple[str, ...]) -> Signs:
@@ -203,7 +195,7 @@ class _Real:
         from backbeat.registry.ledger import author
 
         monitoring = self.monitoring()
-        corrections = _Corrections(monitoring, Path(self.settings.state)) if monitoring else None
+        corrections = _Corrections(monitoring, self.watched.place("corrections")) if monitoring else None
         return Parties(self.registry(), self._decide, corrections, author())
 
     def _decided(self, task: str) -> datetime | None:
@@ -241,9 +233,9 @@ class _Real:
 class _Corrections:
     """The corrections of the monitoring database."""
 
-    def __init__(self, monitoring: MonitoringStore, state: Path) -> None:
+    def __init__(self, monitoring: MonitoringStore, audio: Path) -> None:
         self.monitoring = monitoring
-        self.state = state
+        self.audio = audio
 
     def pending(self) -> int:
         from backbeat.monitoring import feedback
@@ -255,7 +247,7 @@ class _Corrections:
 
         if not feedback.corrections(self.monitoring):
             return ""
-        return feedback.write_corpus(self.monitoring, self.state / "corrections", folder)
+        return feedback.write_corpus(self.monitoring, self.audio, folder)
 
     def mark(self, folder: Path) -> int:
         from backbeat.monitoring import feedback

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from backbeat.errors import ModelError
+from backbeat.errors import ConfigError, ModelError
 from backbeat.features import FeatureParams
 from backbeat.learning import Optimisation, TaskModule
 from backbeat.model import SPEC, load_spec, load_weights
 from backbeat.separation.store import read_spec
-from backbeat.tracking import Tracking, fetch_model
+from backbeat.tracking import Tracking, logged_run
 
 #: Epochs of going on from weights that there are, and of beginning anew, when none are asked for.
 EPOCHS_ON, EPOCHS_ANEW = 10, 40
@@ -53,7 +53,11 @@ def started(start_from: str, tracking: Tracking) -> Iterator[Path | None]:
         yield Path(start_from) if start_from else None
         return
     with tempfile.TemporaryDirectory(prefix="backbeat-start-") as temporary:
-        yield fetch_model(tracking, start_from, Path(temporary))
+        run = logged_run(tracking, start_from)
+        folder = run.file("folder", Path(temporary)) if run else None
+        if folder is None:
+            raise ConfigError(f"{start_from}: is neither a model folder nor a run of MLflow that keeps a model")
+        yield folder
 
 
 def take_weights(start: Path, module: TaskModule, task: str, features: FeatureParams | None) -> str:

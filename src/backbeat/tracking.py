@@ -38,6 +38,8 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+#: Seconds and tries of a question to a server that may be away, where nobody trains and waits for it.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 @dataclass(frozen=True)
@@ -115,29 +117,6 @@ def _terminate_as_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def fetch_model(tracking: Tracking, run_id: str, folder: Path) -> Path:
-    """Bring the model folder that a run logged under `folder`; return where it lies.
-
-    Raises
-    ------
-    ConfigError
-        If the store knows no such run, or the run keeps no model.
-    """
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    if not tracking.uri or not re.fullmatch(r"[0-9a-zA-Z]+", run_id):
-        raise ConfigError(f"{run_id}: is neither a model folder nor a run of MLflow")
-    try:
-        with store_lock(tracking.uri):
-            client = MlflowClient(tracking_uri=tracking.uri)
-        return Path(client.download_artifacts(run_id, "folder", str(folder)))
-    except (MlflowException, OSError) as error:
-        raise ConfigError(f"run {run_id} of MLflow gives no model: {str(error).splitlines()[0]}") from error
 
 
 def prepare_store(tracking: Tracking) -> None:
@@ -320,30 +299,60 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
         yield Run(run.info.run_id)
 
 
-def logged_text(tracking: Tracking, run_id: str, name: str) -> str | None:
-    """Return a text that a run recorded, by its place among the artifacts; None where it did not, or is not known.
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run of before: its identity, its tags, and what it recorded."""
+
+    run_id: str
+    tags: Mapping[str, str]
+    tracking: Tracking
+
+    def file(self, name: str, folder: Path) -> Path | None:
+        """Bring an artifact, a file or a folder, by its place among the artifacts; None where the run has none such.
+
+        Raises
+        ------
+        ConfigError
+            If the tracking server cannot be reached.
+        """
+        with _asked(self.tracking) as client:
+            if not any(one.path == name for one in client.list_artifacts(self.run_id, name.rpartition("/")[0] or None)):
+                return None
+            return Path(client.download_artifacts(self.run_id, name, str(folder)))
+
+    def text(self, name: str) -> str | None:
+        """Return an artifact that is a text; None where the run has none such. Errors as of `file`."""
+        with tempfile.TemporaryDirectory(prefix="backbeat-artifact-") as temporary:
+            path = self.file(name, Path(temporary))
+            return None if path is None else path.read_text(encoding="utf-8")
+
+
+def logged_run(tracking: Tracking, run_id: str) -> LoggedRun | None:
+    """Return a run; None where it is not known.
 
     Raises
     ------
     ConfigError
         If the tracking server cannot be reached or the URI makes no sense.
     """
-    if not tracking.uri or not run_id:
+    if not tracking.uri or not re.fullmatch(r"[0-9a-zA-Z]+", run_id):
         return None
+    with _asked(tracking) as client:
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        known = client.search_runs(experiments, f"attributes.run_id = '{run_id}'")
+        return LoggedRun(run_id, dict(known[0].data.tags), tracking) if known else None
+
+
+@contextmanager
+def _asked(tracking: Tracking) -> Iterator[MlflowClient]:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory(prefix="backbeat-artifact-") as temporary:
-        try:
-            with store_lock(tracking.uri):
-                client = MlflowClient(tracking_uri=tracking.uri)
-            known = client.search_runs(
-                [one.experiment_id for one in client.search_experiments()], f"attributes.run_id = '{run_id}'"
-            )
-            if not known or not any(one.path == name for one in client.list_artifacts(run_id, name.rpartition("/")[0])):
-                return None
-            return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
-        except (MlflowException, OSError) as error:
-            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
+    try:
+        with store_lock(tracking.uri):
+            client = MlflowClient(tracking_uri=tracking.uri)
+        yield client
+    except (MlflowException, OSError) as error:
+        raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error

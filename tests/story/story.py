@@ -20,6 +20,7 @@ from services import Service
 
 from backbeat.client import Client
 from backbeat.corpus.contract import Track, read_corpus
+from backbeat.dataset import TASKS
 from backbeat.files import atomic_path
 from story.account import Account
 from story.sounds import write_radio
@@ -100,11 +101,11 @@ def tell(folder: Path) -> dict[str, Any]:
 def _first_champion(account: Account, project: Project) -> str:
     account.chapter("A champion")
     params = yaml.safe_load((project.root / "params.yaml").read_text())
-    params |= {"experiment": "story", "tasks": {"genre": "features"}}
+    params["experiment"] = "story"
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for path, before, after in (
-        # The story has no hours: its first model begins with the weights that ship.
-        ("conf/task/genre.yaml", 'start_from: ""', "start_from: src/backbeat/weights/genre"),
+        # The story has no hours: its first models begin with the weights that ship.
+        *((f"conf/task/{task}.yaml", 'start_from: ""', f"start_from: src/backbeat/weights/{task}") for task in TASKS),
         ("conf/corpus/rendered.yaml", "{train: 0.78, valid: 0.09, test: 0.13}", "{train: 0.4, valid: 0.2, test: 0.4}"),
     ):
         text = (project.root / path).read_text()
@@ -114,11 +115,8 @@ def _first_champion(account: Account, project: Project) -> str:
     begun = time.monotonic()
     project.run("dvc", "repro")
     account.say(f"`dvc repro` composed, trained and scored in {time.monotonic() - begun:.0f} s")
-    for task in ("beat", "onset"):
-        project.backbeat(
-            "models", "register", f"src/backbeat/weights/{task}", "--promote", "--why", "comes with Backbeat"
-        )
-    project.backbeat("models", "register", "models/genre", "--promote", "--why", "the first")
+    for task in TASKS:
+        project.backbeat("models", "register", f"models/{task}", "--promote", "--why", "the first")
     project.run("git", "add", "dvc.lock")
     project.run("git", "commit", "-qm", "The first champion")
     spec = json.loads((project.root / "models" / "genre" / "spec.json").read_text())
@@ -142,12 +140,11 @@ def _songs(account: Account, project: Project, sounds: Path) -> tuple[list[Track
 
 def _settings(folder: Path, scene: Scene) -> Path:
     """Write how the monitor is to watch."""
-    references = scene.project.root / "data" / "reference" / "reference.parquet"
     rule = {"name": "drift", "measure": "drift", "severity": "critical", "above": 0.5, "message": "traffic has drifted"}
     settings = {
         "state": str(folder / "monitor"),
         "database": scene.around.monitoring,
-        "watch": {"look_s": 1.0, "check_rows": EVERY, "window_rows": WINDOW, "reference": str(references)},
+        "watch": {"look_s": 1.0, "check_rows": EVERY, "window_rows": WINDOW, "registry": scene.around.registry},
         "rules": [rule],
         "targets": {"team": {"url": scene.hook.url, "secret": SECRET, "allow_http": True}},
     }
@@ -242,11 +239,10 @@ def _corrections(scene: Scene) -> dict[str, Any]:
 def _retraining(scene: Scene) -> dict[str, Any]:
     scene.account.chapter("The schedule comes round")
     project = scene.project
-    variables = {"BACKBEAT_SERVING__STATE": str(scene.service.state)}
-    scheduled = Project(project.root, {**project.variables, **variables})
+    scheduled = Project(project.root, {**project.variables, "BACKBEAT_MONITORING__STATE": str(scene.service.state)})
     begun = time.monotonic()
     with Traffic(scene.service.url, scene.sounds / "callers" / scene.usual[0].path) as steady:
-        said = scheduled.python("pipelines.retrain", "--fine-tune")
+        said = scheduled.python("pipelines.retrain", "--task", "genre", "--fine-tune")
         scene.account.show(said)
         took = time.monotonic() - begun
         registered = json.loads(project.backbeat("models", "history", "genre", "--json"))
@@ -263,7 +259,7 @@ def _retraining(scene: Scene) -> dict[str, Any]:
     scene.account.say(f"/v1/models: version {model['version']}, run {model['run'][:8]}, commit {model['commit'][:10]}")
     scene.account.say(f"data {model['data_hash']}")
     assert project.run("git", "rev-parse", "HEAD").strip() != ""
-    again = scheduled.python("pipelines.retrain", "--fine-tune")
+    again = scheduled.python("pipelines.retrain", "--task", "genre", "--fine-tune")
     assert "nothing to do" in again
     scene.account.say("asked again, there is nothing to do")
     held_out = [track for track in scene.radio if _in_test(scene, track)]

@@ -14,7 +14,9 @@ from backbeat.analysis.analyzer import shipped_models
 from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.comparing import Sample, chi_square, compared, direct, embedding_threshold, holm
 from backbeat.monitoring.drift import Verdict, check, distinct
-from backbeat.monitoring.reference import Reference, shipped_reference
+from backbeat.monitoring.reference import REFERENCE, Reference, shipped_reference
+from backbeat.monitoring.references import FOLDER, References
+from backbeat.tracking import Tracking, tracked_run
 
 BEFORE = reference()
 
@@ -271,16 +273,40 @@ def test_the_reference_of_the_models_that_answered_is_chosen(tmp_path: Path) -> 
     BEFORE.write(shipped)
     others = {task: {**thread, "run": f"new-{task}"} for task, thread in BEFORE.about["models"].items()}
     Reference(BEFORE.table, {**BEFORE.about, "models": others}).write(mine)
-    assert Reference.fitting([mine, shipped], RUNS).runs == RUNS
-    assert Reference.fitting([mine, shipped], {"beat": "new-beat"}).runs["beat"] == "new-beat"
-    assert Reference.fitting([mine, shipped], {}).runs["beat"] == "new-beat"
-    with pytest.raises(MonitoringError, match="no reference here"):
-        Reference.fitting([tmp_path / "none.parquet"], RUNS)
+    references = References([mine, shipped], "", tmp_path)
+    assert references.fitting(RUNS).runs == RUNS
+    assert references.fitting({"beat": "new-beat"}).runs["beat"] == "new-beat"
+    assert references.fitting({}).runs["beat"] == "new-beat"
+    with pytest.raises(MonitoringError, match="no reference to hold traffic against"):
+        References([tmp_path / "none.parquet"], "", tmp_path).fitting(RUNS)
+
+
+def test_a_reference_is_found_by_the_runs_that_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow puts artifacts beside where it is used
+    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "backbeat")
+    shipped = tmp_path / "shipped.parquet"
+    BEFORE.write(shipped)
+    # A run that trained, beside which its reference was put, and one by which a model that ships was registered.
+    with tracked_run(tracking, "trained", {}) as trained:
+        others = {task: {**thread, "run": trained.run_id} for task, thread in BEFORE.about["models"].items()}
+        Reference(BEFORE.table, {**BEFORE.about, "models": others}).write(tmp_path / "made" / REFERENCE)
+        trained.files(tmp_path / "made", FOLDER)
+    with tracked_run(tracking, "registered", {"trained_by": RUNS["genre"]}) as registered:
+        pass
+    references = References([shipped], tracking.uri, tmp_path / "cache")
+    found = references.fitting(dict.fromkeys(RUNS, trained.run_id))
+    assert set(found.runs.values()) == {trained.run_id}
+    assert (tmp_path / "cache" / f"{trained.run_id}.parquet").is_file()
+    again = references.fitting({"genre": registered.run_id})
+    assert again.runs == {**RUNS, "genre": registered.run_id}
+    assert references.fitting({"genre": "0" * 32}).runs == RUNS
+    with pytest.raises(ConfigError, match="cannot be used"):
+        References([], "http://127.0.0.1:9", tmp_path / "cache").fitting({"genre": "0" * 32})
 
 
 @pytest.mark.skipif(not shipped_reference().is_file(), reason="no reference ships with this checkout")
 def test_the_reference_that_ships_is_of_the_models_that_ship() -> None:
-    made = Reference.shipped()
+    made = Reference.read(shipped_reference())
     for task, folder in shipped_models().items():
         assert made.runs[task] == json.loads((folder / "spec.json").read_text())["run"]
     assert shipped_reference().stat().st_size < 1_000_000

@@ -7,19 +7,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from monitored import RUNS, measures, reference, settings, traffic
 
+from backbeat.errors import ConfigError
 from backbeat.monitoring.comparing import direct
-from backbeat.monitoring.drift import DriftSettings, check
+from backbeat.monitoring.drift import check
 from backbeat.monitoring.drift_report import write_report
+from backbeat.monitoring.looking import look_for_drift
 from backbeat.monitoring.performance import beat_f, estimate, realised
 from backbeat.monitoring.reference import REFERENCE
-from backbeat.monitoring.rows import Row
+from backbeat.monitoring.references import References
+from backbeat.monitoring.rows import Row, table_of
+from backbeat.monitoring.settings import load_monitoring
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.music import Beats
+from pipelines.drift import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = reference()
@@ -104,39 +110,35 @@ def served(count: int, seed: int, quieter_db: float = 0.0) -> list[Row]:
 
 
 def test_the_latest_traffic_is_judged_and_the_verdict_kept(tmp_path: Path) -> None:
-    from pipelines.drift import Traffic, judge_traffic
-
     BEFORE.write(tmp_path / REFERENCE)
     store = MonitoringStore(f"sqlite:///{tmp_path}/monitoring.db")
-    latest = Traffic(database="", state="", rows=150, days=1.0, evidently=False)
+    references = References([tmp_path / REFERENCE], "", tmp_path)
+
+    def look(name: str) -> dict[str, Any]:
+        return look_for_drift(table_of(store.latest(150)), references, settings(), tmp_path / name)
+
     store.add(served(60, 1))
-    few = judge_traffic(store, latest, settings(), [tmp_path / REFERENCE], tmp_path / "few")
-    assert (few.drift, few.rows) == (None, 60)
+    few = look("few")
+    assert (few["drift"], few["rows"]) == (None, 60)
     store.add(served(90, 2))
-    assert judge_traffic(store, latest, settings(), [tmp_path / REFERENCE], tmp_path / "same").drift is False
+    same = look("same")
+    assert same["drift"] is False
+    assert json.loads((tmp_path / "same/drift.json").read_text())["drift"] is False
     store.add(served(150, 3, quieter_db=10))
     command = [sys.executable, "-m", "pipelines.drift", f"paths.reference={tmp_path}", f"paths.reports={tmp_path}"]
     environment = {**os.environ, "BACKBEAT_MONITORING__DATABASE": f"sqlite:///{tmp_path}/monitoring.db"}
     done = subprocess.run(
-        [*command, "drift.traffic.rows=150"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
-    )
+        [*command, "drift.traffic.rows=150", "tracking=none"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (4, False), done.stderr
     assert done.stdout.startswith("drift in 150 files: drifted: 2 of 9 input columns")
-    assert [found["verdict"]["drift"] for found in store.checks()] == [True, False, None]
+    assert [found["verdict"]["drift"] for found in store.checks()] == [True]
     assert ">Drift<" in (tmp_path / "drift/drift.html").read_text()
     store.close()
 
 
 def test_without_a_database_the_pipeline_says_what_to_do(tmp_path: Path) -> None:
-    from omegaconf import OmegaConf
-
-    from backbeat.errors import ConfigError
-    from pipelines.drift import EXIT_CODES, Traffic
-    from pipelines.settings import read
-
-    section = OmegaConf.load(ROOT / "conf/monitoring/drift.yaml")
-    traffic_of = read(Traffic, OmegaConf.merge(section.traffic, {"state": str(tmp_path)}))
-    with pytest.raises(ConfigError, match="no monitoring database here yet"):
-        traffic_of.open()
-    assert read(DriftSettings, section.check).level == 0.01
+    with pytest.raises(ConfigError, match="no service has kept records here; name another"):
+        load_monitoring({"BACKBEAT_MONITORING__STATE": str(tmp_path)}).open_store(make=False)
     assert EXIT_CODES == {False: 0, True: 4, None: 5}

@@ -16,7 +16,7 @@ from backbeat.gate.deciding import Progress, decide, refused
 from backbeat.gate.decision import Decision, TestSet
 from backbeat.gate.report import DECISION, write_decision
 from backbeat.gate.settings import GateSettings
-from backbeat.tracking import Tracking, logged_text, tracked_run
+from backbeat.tracking import Tracking, logged_run, tracked_run
 
 if TYPE_CHECKING:
     from backbeat.registry import Version
@@ -177,7 +177,8 @@ def sources_of(corpora: Path, tracks: Sequence[LabelledTrack]) -> dict[tuple[str
 
 def _sets(tracking: Tracking, champion: Version | None) -> tuple[TestSet, ...] | None:
     """Return the sets that a champion was decided on; None where its run does not tell."""
-    text = logged_text(tracking, champion.run, f"{ARTIFACTS}/{DECISION}") if champion else None
+    run = logged_run(tracking, champion.run) if champion else None
+    text = run.text(f"{ARTIFACTS}/{DECISION}") if run else None
     try:
         return Decision.from_dict(json.loads(text)).sets if text else None
     except (ValueError, BackbeatError):

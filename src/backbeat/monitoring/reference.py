@@ -6,7 +6,7 @@ One parquet file holds it, with what it was made from: models, data, commit. `me
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,27 +115,6 @@ class Reference:
         except (pa.ArrowException, OSError, KeyError, ValueError):
             raise MonitoringError(f"{path}: is no reference, or is damaged; {_HINT}") from None
         return cls(_with_none(made.to_pandas()), about)
-
-    @classmethod
-    def fitting(cls, paths: Sequence[Path], runs: Mapping[str, str | None]) -> Reference:
-        """Read the reference that was made with most of the models of `runs`, by task; of several the first.
-
-        Raises
-        ------
-        MonitoringError
-            If none of the files is there, or one is damaged.
-        """
-        found = [cls.read(path) for path in paths if path.is_file()]
-        if not found:
-            raise MonitoringError(f"{paths[0]}: there is no reference here; {_HINT}")
-        return max(
-            found, key=lambda made: sum(run is not None and made.runs.get(task) == run for task, run in runs.items())
-        )
-
-    @classmethod
-    def shipped(cls) -> Reference:
-        """Read the reference of the models that come with the package; errors as `read`."""
-        return cls.read(shipped_reference())
 
 
 def shipped_reference() -> Path:

@@ -33,7 +33,9 @@ class WatchSettings:
     window_rows, window_d
         The latest rows that it is looked for in, and how many days old at most.
     reference
-        The file of the training reference; empty for the one of the models that come with the package.
+        A file of a training reference; empty for the one of the models that come with the package.
+    registry
+        MLflow's tracking URI, whose runs keep the references of their models; empty for none.
     reports, keep_reports
         The folder of their reports, in the state, and how many stay.
     """
@@ -44,6 +46,7 @@ class WatchSettings:
     window_rows: int
     window_d: float
     reference: str
+    registry: str
     reports: str
     keep_reports: int
 
@@ -79,9 +82,19 @@ class MonitoringSettings:
         """Return where something of the state lies."""
         return Path(self.state) / name
 
-    def open_store(self) -> MonitoringStore:
-        """Open the database; ConfigError or MonitoringError as `MonitoringStore` has them."""
-        return MonitoringStore(self.database) if self.database else MonitoringStore.at(Path(self.state))
+    def open_store(self, *, make: bool = True) -> MonitoringStore:
+        """Open the database; errors as of `MonitoringStore`.
+
+        Without `make`, ConfigError where it is a file that is not there yet: nobody has served anything.
+        """
+        if self.database:
+            return MonitoringStore(self.database)
+        if not make and not self.place("monitoring.db").is_file():
+            raise ConfigError(
+                f"{self.place('monitoring.db')}: no service has kept records here; "
+                f"name another folder in {VARIABLE}__STATE, or a database in {VARIABLE}__DATABASE"
+            )
+        return MonitoringStore.at(Path(self.state))
 
 
 def default_file() -> Path:

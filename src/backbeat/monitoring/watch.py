@@ -48,22 +48,20 @@ def drift_check(settings: MonitoringSettings) -> Check:
     import yaml
 
     from backbeat.monitoring.drift import DriftSettings
+    from backbeat.monitoring.reference import shipped_reference
+    from backbeat.monitoring.references import References
 
     own = yaml.safe_load(default_file().with_name("drift.yaml").read_text(encoding="utf-8"))["check"]
     asked = read_settings(DriftSettings, {**own, **settings.drift})
 
-    def check(rows: pd.DataFrame, folder: Path) -> dict[str, Any]:
-        from backbeat.monitoring import drift, performance
-        from backbeat.monitoring.drift_report import write_report
-        from backbeat.monitoring.reference import Reference
+    watch = settings.watch
+    files = [Path(watch.reference)] if watch.reference else [shipped_reference()]
+    references = References(files, watch.registry, settings.place("references"))
 
-        # Read each time: a promotion brings one of its own.
-        named = settings.watch.reference
-        reference = Reference.read(Path(named)) if named else Reference.shipped()
-        verdict = drift.check(rows, reference, asked)
-        write_report(verdict, rows, reference, folder)
-        estimated = performance.estimate(rows, reference) if len(rows) else {}
-        return {**verdict.to_dict(), "estimated": {name: one.to_dict() for name, one in estimated.items()}}
+    def check(rows: pd.DataFrame, folder: Path) -> dict[str, Any]:
+        from backbeat.monitoring.looking import look_for_drift
+
+        return look_for_drift(rows, references, asked, folder)
 
     return check
 

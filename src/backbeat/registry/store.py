@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from backbeat.errors import ConfigError, RegistryError
-from backbeat.tracking import QUIET, store_lock
+from backbeat.tracking import PATIENCE, QUIET, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Where training logs the model folder, among the artifacts of its run.
 FOLDER = "folder"
-#: Seconds and tries of a question to a registry that may be away.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 #: Characters of a version's description.
 _DESCRIPTION = 5000
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -40,7 +38,7 @@ class ModelStore:
         if not uri:
             raise ConfigError("a registry has a tracking URI, such as sqlite:///mlflow.db or http://localhost:5000")
         self.uri = uri
-        for name, value in {**QUIET, **_PATIENCE}.items():
+        for name, value in {**QUIET, **PATIENCE}.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 

@@ -172,7 +172,11 @@ class Flow:
     def _build(self, out: dict[str, Any]) -> str:
         tasks = self.workspace.params()["tasks"]
         asked = set(self.journal.order.tasks)
-        targets = [] if set(tasks) <= asked else [f"evaluate@{task}" for task in sorted(asked)]
+        targets: list[str] = []
+        if not set(tasks) <= asked:
+            targets = [f"evaluate@{task}" for task in sorted(asked)]
+            # What is served is held against tracks that the models which answer have judged.
+            targets += [name for name in ("reference",) if name in self.workspace.stages()]
         ran: list[str] = []
         began = time.monotonic()
 

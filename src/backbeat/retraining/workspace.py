@@ -87,6 +87,10 @@ class Workspace:
         # DVC takes a process for alive that was killed and that nobody has asked how it ended, as in many a container.
         (self.tree / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
 
+    def stages(self) -> set[str]:
+        """Return the names of the pipeline's stages."""
+        return set(yaml.safe_load((self.tree / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+
     def params(self) -> dict[str, Any]:
         """Return what `params.yaml` has."""
         found: dict[str, Any] = yaml.safe_load((self.tree / PARAMS).read_text(encoding="utf-8"))
