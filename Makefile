@@ -44,6 +44,9 @@ bench: setup ## compare with other programs on annotated recordings: make bench 
 test: setup ## run the tests
 	pytest -n 2 --dist loadfile
 
+story: setup ## tell the whole loop with real programs: drift, an alert, corrections, retraining, promotion, rollback
+	BACKBEAT_STORY=1 pytest -s -q tests/story
+
 lint: setup ## check style, types and workflows
 	ruff check
 	ruff format --check

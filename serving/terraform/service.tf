@@ -73,6 +73,7 @@ resource "aws_ecs_task_definition" "service" {
       environment = [
         { name = "BACKBEAT_MONITORING__STATE", value = "/var/lib/backbeat" },
         { name = "BACKBEAT_MONITORING__DATABASE", value = local.database_url },
+        { name = "BACKBEAT_MONITORING__WATCH__REGISTRY", value = local.mlflow_url },
         { name = "PGSSLMODE", value = "require" },
       ]
 

@@ -136,7 +136,6 @@ def programs(folder: Path) -> Iterator[Programs]:
             told.append("SQLite (no PostgreSQL is installed here)")
         counts = ""
         if shutil.which("redis-server"):
-            (folder / "redis").mkdir()
             _, counts = stack.enter_context(redis(folder / "redis"))
             told.append("Redis")
         _, registry = stack.enter_context(mlflow_server(folder / "mlflow", runs))
