@@ -126,7 +126,7 @@ def _first_champion(account: Account, project: Project) -> str:
 
 def _songs(account: Account, project: Project, sounds: Path) -> tuple[list[Track], list[Track]]:
     """Compose what callers will send: pieces that no model has heard, some of them over the radio."""
-    counts = [f"corpus.tracks={USUAL + NEW}", "corpus.seed=2026", "corpus.name=callers", f"paths.corpora={sounds}"]
+    counts = [f"+corpus.tracks={USUAL + NEW}", "corpus.seed=2026", "corpus.name=callers", f"paths.corpora={sounds}"]
     project.python("pipelines.corpus", "corpus=rendered", "experiment=story", *counts)
     corpus = read_corpus(sounds / "callers")
     tracks = sorted(corpus.tracks, key=lambda track: track.sha256)
