@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from databases import KINDS, fresh_database, postgres_server, row, sqlite_url
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from backbeat.errors import ConfigError
+from backbeat.monitoring import alerts
 from backbeat.monitoring.alerts import Event, Rule, Silence, State, apply, firing, judge
 from backbeat.monitoring.lead import Lead
 from backbeat.monitoring.measures import MEASURES, MeasureSettings, measure
@@ -293,6 +296,33 @@ def test_what_fails_half_way_leaves_nothing(store: MonitoringStore, monkeypatch:
             look(store, 0, 1.0)
     assert kept(store, ALERTS) == kept(store, RULES) == []
     assert look(store, 0, 2.0) == ["opened"]
+
+
+def _killed_at(url: str, point: str) -> None:
+    store = MonitoringStore(url)
+
+    def bomb(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if point == "in the middle":
+        alerts.add_deliveries = bomb  # type: ignore[assignment]
+    elif point == "at the commit":
+        event.listen(store.engine, "commit", bomb)
+    apply(store, [LOW], {"rows_per_hour": 0}, 1.0, targets=TEAM, service="s")
+    bomb()
+
+
+@pytest.mark.parametrize("point", ["in the middle", "at the commit", "after it"])
+def test_a_kill_loses_no_alert_and_opens_none_twice(store: MonitoringStore, url: str, point: str) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=_killed_at, args=(url, point))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    opened = point == "after it"
+    assert len(kept(store, ALERTS)) == opened
+    assert look(store, 0, 2.0) == ([] if opened else ["opened"])
+    assert len(kept(store, ALERTS)) == 1
+    assert sorted(one["target"] for one in kept(store, DELIVERIES)) == ["log", "team"]
 
 
 def _open_and_look(url: str, gate: Any, told: Any) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +130,63 @@ def test_beats_that_cannot_be_are_refused() -> None:
     made = Correction("request-1", 0, "beat", {"beats": [[0.5, None], [0.4, None]]}, {}, "ann", "", "00", "00.wav")
     with pytest.raises(AnnotationError, match="do not increase"):
         made.beats()
+
+
+#: Where a process is killed, as code that puts a bomb there; and how many corrections are pending afterwards.
+_BOMBS = {
+    "before a correction is committed": ("add", "event.listen(store.engine, 'commit', bomb)", 2),
+    "after a correction was committed": ("add", "feedback.IntegrityError = None", 3),
+    "before the corpus takes its place": ("corpus", "Path.replace = bomb", 2),
+    "in the middle of the corpus": ("corpus", "contract.write_annotations = annotated.write_annotations = bomb", 2),
+    "before corrections are marked": ("mark", "event.listen(store.engine, 'commit', bomb)", 2),
+}
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from backbeat.corpus import annotated, contract
+from backbeat.monitoring import feedback
+from backbeat.monitoring.feedback import Correction
+from backbeat.monitoring.store import MonitoringStore
+
+def bomb(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+root, what, digest = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+store = MonitoringStore.at(root)
+{bomb}
+if what == "add":
+    said = Correction("request-9", 0, "genre", {{"label": "blues"}}, {{}}, "ann", "", digest, digest + ".wav", 9.0)
+    feedback.add(store, said)
+elif what == "corpus":
+    feedback.write_corpus(store, root / "audio", root / "corrections")
+else:
+    feedback.mark(store, root / "corrections")
+bomb()
+"""
+
+
+@pytest.mark.parametrize("where", _BOMBS)
+def test_a_kill_loses_no_correction_and_leaves_no_half_corpus(tmp_path: Path, where: str) -> None:
+    what, code, expected = _BOMBS[where]
+    store = MonitoringStore.at(tmp_path)
+    audio, folder = tmp_path / "audio", tmp_path / "corrections"
+    feedback.add(store, genre(audio, 1, at=1.0))
+    version = feedback.write_corpus(store, audio, folder)
+    feedback.add(store, genre(audio, 2, at=2.0))
+    digest, _ = recording(audio, 9)
+    if what == "mark":
+        version = feedback.write_corpus(store, audio, folder)
+    ran = subprocess.run(
+        [sys.executable, "-c", _KILLED.format(bomb=code), str(tmp_path), what, digest], check=False, capture_output=True
+    )
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    assert feedback.pending(store) == expected
+    assert feedback.version_of(folder) == version
+    assert read_corpus(folder).tracks
+    # Whoever comes next does all of it.
+    assert feedback.add(store, genre(audio, 3, at=3.0))
+    assert feedback.write_corpus(store, audio, folder) == feedback.version_of(folder)
+    assert feedback.mark(store, folder) == expected + 1
+    assert feedback.pending(store) == 0
+    store.close()
