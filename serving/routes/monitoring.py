@@ -19,7 +19,8 @@ from starlette.requests import Request
 
 from backbeat.errors import AnnotationError, ConfigError, MonitoringError
 from backbeat.files import atomic_path, sha256_file
-from backbeat.monitoring.feedback import Correction, add, pending
+from backbeat.monitoring.feedback import Correction, add, corrections, pending
+from backbeat.monitoring.performance import realised
 from backbeat.monitoring.rows import Row
 from backbeat.monitoring.store import MonitoringStore
 from serving.access import Caller
@@ -34,6 +35,8 @@ _LOG = structlog.get_logger("serving.monitoring")
 _LOOK_S = 0.25
 _SUFFIXES = {"mp4": ".m4a", "asf": ".wma", "matroska": ".mka", "mpegts": ".mka", "flv": ".mka"}
 _DAY_S = 86400.0
+#: How far back corrections count.
+_CORRECTED_S = 30 * _DAY_S
 
 
 async def _store(request: Request) -> MonitoringStore:
@@ -283,9 +286,22 @@ async def alerts(
 async def metrics(
     request: Request, rows: Annotated[int, Query(ge=1, le=5000, description="How many of the latest.")] = 500
 ) -> dict[str, Any]:
-    """Sum up what was served of late: means of the measures, shares of the genres, by which models."""
+    """Sum up what was served of late: means of the measures, shares of the genres, by which models, and how right.
+
+    "realised" is by corrections, "estimated" by the models' confidence at the last look for drift.
+    """
     monitoring = await _store(request)
-    return await asyncio.to_thread(lambda: _summary(monitoring.latest(rows)))
+    return await asyncio.to_thread(_metrics, monitoring, rows)
+
+
+def _metrics(monitoring: MonitoringStore, most: int) -> dict[str, Any]:
+    checks = monitoring.checks(1)
+    given = corrections(monitoring, since=time.time() - _CORRECTED_S)
+    return {
+        **_summary(monitoring.latest(most)),
+        "estimated": checks[0]["verdict"].get("estimated") or {} if checks else {},
+        "realised": {name: found.to_dict() for name, found in realised(given).items()},
+    }
 
 
 def _summary(rows: list[Row]) -> dict[str, Any]:

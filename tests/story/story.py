@@ -106,6 +106,8 @@ def _first_champion(account: Account, project: Project) -> str:
     for path, before, after in (
         # The story has no hours: its first models begin with the weights that ship.
         *((f"conf/task/{task}.yaml", 'start_from: ""', f"start_from: src/backbeat/weights/{task}") for task in TASKS),
+        # Pieces that the shipped weights have not learnt from.
+        ("conf/corpus/rendered.yaml", "\nseed: 1\n", "\nseed: 31\n"),
         ("conf/corpus/rendered.yaml", "{train: 0.78, valid: 0.09, test: 0.13}", "{train: 0.4, valid: 0.2, test: 0.4}"),
     ):
         text = (project.root / path).read_text()

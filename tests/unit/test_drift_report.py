@@ -17,6 +17,7 @@ from backbeat.errors import ConfigError
 from backbeat.monitoring.comparing import direct
 from backbeat.monitoring.drift import check
 from backbeat.monitoring.drift_report import write_report
+from backbeat.monitoring.feedback import Correction
 from backbeat.monitoring.looking import look_for_drift
 from backbeat.monitoring.performance import beat_f, estimate, realised
 from backbeat.monitoring.reference import REFERENCE
@@ -87,15 +88,24 @@ def test_without_confidence_or_truth_there_is_no_estimate() -> None:
 
 def test_corrections_give_what_was_realised() -> None:
     times_s = np.arange(6.0, 30.0, 0.5)
-    answer = [{"time_s": float(time_s), "position": None} for time_s in times_s]
-    off = [{**beat, "time_s": beat["time_s"] + 0.25} for beat in answer]
-    found = realised(
-        genres=[("rock", "rock"), ("rock", "jazz")], beats=[(answer, Beats(times_s)), (off, Beats(times_s))]
-    )
+    truth = {"beats": [[float(time_s), None] for time_s in times_s]}
+
+    def corrected(task: str, answer: Any, right: dict[str, Any]) -> Correction:
+        return Correction("request-1", 0, task, right, {"answer": answer}, "ann", "", "00", "00.wav")
+
+    given = [
+        corrected("genre", "rock", {"label": "rock"}),
+        corrected("genre", "jazz", {"label": "rock"}),
+        corrected("genre", None, {"label": "rock"}),  # the row is gone
+        corrected("beat", times_s.tolist(), truth),
+        corrected("beat", (times_s + 0.25).tolist(), truth),
+        corrected("beat", [1.0, 1.0], truth),
+    ]
+    found = realised(given)
     assert (found["genre_accuracy"].value, found["genre_accuracy"].count) == (0.5, 2)
     assert (found["beat_f"].value, found["beat_f"].count) == (pytest.approx(0.5), 2)
     assert beat_f(Beats(times_s), []) == 0.0
-    assert realised()["beat_f"].count == 0
+    assert realised([])["beat_f"].count == 0
 
 
 def served(count: int, seed: int, quieter_db: float = 0.0) -> list[Row]:

@@ -98,11 +98,11 @@ def add(monitoring: MonitoringStore, correction: Correction) -> bool:
     return True
 
 
-def corrections(monitoring: MonitoringStore) -> list[Correction]:
-    """Return all corrections, oldest first."""
+def corrections(monitoring: MonitoringStore, *, since: float = 0.0) -> list[Correction]:
+    """Return the corrections that came since a time, oldest first."""
+    asked = select(FEEDBACK).where(FEEDBACK.c.at >= since).order_by(FEEDBACK.c.at, FEEDBACK.c.id)
     with monitoring.begin() as connection:
-        found = connection.execute(select(FEEDBACK).order_by(FEEDBACK.c.at, FEEDBACK.c.id)).mappings()
-        return [_correction(row) for row in found]
+        return [_correction(row) for row in connection.execute(asked).mappings()]
 
 
 def pending(monitoring: MonitoringStore) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from backbeat.errors import ConfigError
+from backbeat.monitoring.performance import score_of
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import CHECKS, FEEDBACK, PREDICTIONS
 
@@ -89,13 +90,14 @@ class _Look:
         value = ((self.check[1].get("estimated") or {}).get(name) or {}).get("value") if self.check else None
         return None if value is None else float(value)
 
-    def corrected(self, task: str, score: Callable[[Any, Mapping[str, Any]], float | None]) -> float | None:
+    def corrected(self, task: str) -> float | None:
         """Return the mean score of the answers of a task that were corrected."""
         asked: Select[Any] = select(FEEDBACK.c.answer, FEEDBACK.c.truth).where(
             FEEDBACK.c.task == task, FEEDBACK.c.at >= self.now - self._settings.corrections_s
         )
         latest = asked.order_by(FEEDBACK.c.at.desc()).limit(self._settings.most_rows)
-        scores = [score(row.answer.get("answer"), row.truth) for row in self._connection.execute(latest)]
+        found = self._connection.execute(latest)
+        scores = [score_of(task, row.answer.get("answer"), row.truth) for row in found]
         return _mean((one for one in scores if one is not None), least=self._settings.least_corrections)
 
     def share(self, told: Callable[[dict[str, Any]], bool | None]) -> float | None:
@@ -107,27 +109,6 @@ class _Look:
 def _mean(values: Iterable[float], least: int) -> float | None:
     kept = list(values)
     return sum(kept) / len(kept) if len(kept) >= least else None
-
-
-def _genre_right(answer: Any, truth: Mapping[str, Any]) -> float | None:
-    return None if answer is None else float(answer == truth["label"])
-
-
-def _beat_f(answer: Any, truth: Mapping[str, Any]) -> float | None:
-    if not answer:
-        return None
-    import numpy as np
-
-    from backbeat.beat.score import score_track
-    from backbeat.errors import AnnotationError
-    from backbeat.music import Beats
-
-    try:
-        true, said = Beats(np.array([time_s for time_s, _ in truth["beats"]])), Beats(np.array(answer))
-    except AnnotationError:
-        return None  # rounded, two beats may have become one
-    found = score_track(true, said)["beat_f"]
-    return None if np.isnan(found) else float(found)
 
 
 def _drift(look: _Look) -> float | None:
@@ -150,8 +131,8 @@ MEASURES: dict[str, Callable[[_Look], float | None]] = {
     "drift_share": _drift_share,
     "estimated_genre_accuracy": lambda look: look.estimated("genre_accuracy"),
     "estimated_beat_f": lambda look: look.estimated("beat_f"),
-    "corrected_genre_accuracy": lambda look: look.corrected("genre", _genre_right),
-    "corrected_beat_f": lambda look: look.corrected("beat", _beat_f),
+    "corrected_genre_accuracy": lambda look: look.corrected("genre"),
+    "corrected_beat_f": lambda look: look.corrected("beat"),
     "rows_per_hour": lambda look: look.rows_per_hour(),
     "genre_unsure_share": lambda look: look.share(_unsure),
     "warnings_share": lambda look: look.share(lambda row: None if "warnings" not in row else bool(row["warnings"])),

@@ -197,5 +197,5 @@ def _truth(wanted: Wanted, answer: Mapping[str, Any], classes: Sequence[str]) ->
     if wanted.judged and wanted.beats is not None:
         from backbeat.monitoring.performance import beat_f
 
-        truth["beat_f"] = beat_f(wanted.beats, answer["beats"])
+        truth["beat_f"] = beat_f(wanted.beats, [beat["time_s"] for beat in answer["beats"]])
     return truth

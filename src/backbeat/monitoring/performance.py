@@ -22,6 +22,7 @@ from backbeat.statistics import Interval, bootstrap_interval, proportion_interva
 if TYPE_CHECKING:
     import pandas as pd
 
+    from backbeat.monitoring.feedback import Correction
     from backbeat.monitoring.reference import Reference
     from backbeat.music import Beats
 
@@ -63,40 +64,54 @@ def estimate(
     return found
 
 
-def realised(
-    *,
-    genres: Iterable[tuple[str, str]] = (),
-    beats: Iterable[tuple[Sequence[Mapping[str, Any]], Beats]] = (),
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
+def realised(corrections: Iterable[Correction], *, confidence: float = 0.95) -> dict[str, Interval]:
     """Return how right answers were, of those that were corrected or confirmed.
-
-    Parameters
-    ----------
-    genres
-        Pairs of the genre that was answered and the true one.
-    beats
-        Pairs of the beats that were answered, as an analysis tells them (`time_s`, `position`), and the true ones.
 
     Returns
     -------
     The same names as of `estimate`; NaN, with a count of 0, where nothing was corrected. Who corrects chooses what:
     such answers are seldom like all others.
     """
-    right = [answer == truth for answer, truth in genres]
-    scores = [beat_f(truth, answer) for answer, truth in beats]
+    scores: dict[str, list[float]] = {"genre": [], "beat": []}
+    for one in corrections:
+        if (score := score_of(one.task, one.answer.get("answer"), one.truth)) is not None:
+            scores[one.task].append(score)
     return {
-        "genre_accuracy": proportion_interval(right, confidence=confidence),
-        "beat_f": bootstrap_interval(scores, confidence=confidence),
+        "genre_accuracy": proportion_interval(scores["genre"], confidence=confidence),
+        "beat_f": bootstrap_interval(scores["beat"], confidence=confidence),
     }
 
 
-def beat_f(truth: Beats, answer: Sequence[Mapping[str, Any]]) -> float:
-    """Return the F-measure of answered beats; NaN where there is nothing to measure (`beat.score`)."""
+def score_of(task: str, answer: Any, truth: Mapping[str, Any]) -> float | None:
+    """Return how right an answer was, 0 to 1; None where there is none any more, or nothing to measure.
+
+    Parameters
+    ----------
+    answer
+        As a row keeps it: a genre, or beats in seconds.
+    truth
+        As a correction has it (`feedback.Correction`).
+    """
+    if not answer:
+        return None
+    if task == "genre":
+        return float(answer == truth["label"])
+    from backbeat.errors import AnnotationError
+    from backbeat.music import Beats
+
+    try:
+        found = beat_f(Beats(np.array([time_s for time_s, _ in truth["beats"]])), answer)
+    except AnnotationError:
+        return None  # rounded, two beats may have become one
+    return None if math.isnan(found) else found
+
+
+def beat_f(truth: Beats, answer: Sequence[float]) -> float:
+    """Return the F-measure of answered beats, in seconds; NaN where there is nothing to measure (`beat.score`)."""
     from backbeat.beat.score import score_track
     from backbeat.music import Beats
 
-    return score_track(truth, Beats(np.array([beat["time_s"] for beat in answer], dtype=np.float64)))["beat_f"]
+    return score_track(truth, Beats(np.array(answer, dtype=np.float64)))["beat_f"]
 
 
 def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
