@@ -7,6 +7,7 @@ must come of it, and tells it to the account.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -260,7 +261,9 @@ def _retraining(scene: Scene) -> dict[str, Any]:
     assert "corrections=" in model["data_hash"]
     scene.account.say(f"/v1/models: version {model['version']}, run {model['run'][:8]}, commit {model['commit'][:10]}")
     scene.account.say(f"data {model['data_hash']}")
-    assert project.run("git", "rev-parse", "HEAD").strip() != ""
+    # The checkout has followed, to the commit that the model's tag names.
+    head, tagged = (project.run("git", "rev-parse", name).strip() for name in ("HEAD", f"model-genre-v{version}^{{}}"))
+    assert head == tagged
     again = scheduled.python("pipelines.retrain", "--task", "genre", "--fine-tune")
     assert "nothing to do" in again
     scene.account.say("asked again, there is nothing to do")
@@ -287,15 +290,16 @@ def _in_test(scene: Scene, track: Track) -> bool:
 def _bad_challenger(scene: Scene) -> dict[str, Any]:
     scene.account.chapter("A bad challenger")
     root, project = scene.project.root, scene.project
-    labels = root / "build" / "bad" / "labels" / "genre"
-    labels.mkdir(parents=True)
-    for path in (root / "data" / "labels" / "genre").glob("*.jsonl"):
+    project.run("dvc", "checkout")  # the data of the champion, as its commit has them
+    labels = root / "build" / "bad" / "labels"
+    shutil.copytree(root / "data" / "labels", labels)
+    for path in (labels / "genre").glob("*.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         # Everybody gets their neighbour's genre but one: no chance in it, and all wrong.
         genres = [line["genre"] for line in lines]
         for line, genre in zip(lines, genres[7:] + genres[:7], strict=True):
             line["genre"] = genre
-        (labels / path.name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     places = ["paths.labels=build/bad/labels", "paths.models=build/bad/models", "paths.reports=build/bad/reports"]
     project.python(
         "pipelines.train", "task=genre", "experiment=story", *places, "paths.checkpoints=build/bad/checkpoints"

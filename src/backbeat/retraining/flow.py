@@ -172,11 +172,8 @@ class Flow:
     def _build(self, out: dict[str, Any]) -> str:
         tasks = self.workspace.params()["tasks"]
         asked = set(self.journal.order.tasks)
-        targets: list[str] = []
-        if not set(tasks) <= asked:
-            targets = [f"evaluate@{task}" for task in sorted(asked)]
-            # What is served is held against tracks that the models which answer have judged.
-            targets += [name for name in ("reference",) if name in self.workspace.stages()]
+        some = not set(tasks) <= asked
+        targets = [f"evaluate@{task}" for task in sorted(asked)] if some else []
         ran: list[str] = []
         began = time.monotonic()
 
@@ -186,6 +183,10 @@ class Flow:
                 self.say(f"  {time.monotonic() - began:6.0f} s: {ran[-1]}")
 
         self._work("build", "dvc", "repro", *targets, seen=seen)
+        if some and "reference" in self.workspace.stages():
+            # What is served is held against tracks that the models which answer have judged; not the stages before it,
+            # which would train the other tasks as well.
+            self._work("reference", "dvc", "repro", "--single-item", "reference", seen=seen)
         out["ran"] = ran
         return f"{len(ran)} stages ran"
 
