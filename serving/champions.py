@@ -7,15 +7,14 @@ into the state and then, in one file, says which folders are to be used; the oth
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from backbeat.analysis.result import TASKS
-from backbeat.errors import BackbeatError
 from backbeat.files import write_json
+from serving.beside import Beside
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,33 +56,16 @@ class Scout:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry: Registry | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="backbeat-champions", daemon=True)
+        self._beside = Beside("backbeat-champions", self._look, settings.models.registry_s, "registry_away")
 
     def start(self) -> None:
         """Begin, in a thread; where no registry is configured, do nothing."""
         if self._settings.models.registry:
-            self._thread.start()
+            self._beside.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(15)
-
-    def _work(self) -> None:
-        away = False
-        while not self._stopping.is_set():
-            try:
-                self._look()
-                away = False
-            except BackbeatError as error:
-                if not away:
-                    _LOG.error("registry_away", message=str(error))
-                away = True
-            except Exception:
-                _LOG.exception("fault")
-            self._stopping.wait(self._settings.models.registry_s)
+        self._beside.stop()
 
     def _look(self) -> None:
         from backbeat.registry import Registry

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
-import structlog
-
-from backbeat.errors import BackbeatError
 from backbeat.monitoring.alerts import firing
 from backbeat.monitoring.feedback import pending
 from backbeat.monitoring.store import MonitoringStore
 from serving import metrics
+from serving.beside import Beside
 from serving.records import store_of
 from serving.settings import Settings
 
-_LOG = structlog.get_logger("serving.telling")
 _EVERY_S = 10.0
 
 
@@ -24,35 +19,21 @@ class Teller:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store: MonitoringStore | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="backbeat-telling", daemon=True)
+        self._beside = Beside("backbeat-telling", self._look, _EVERY_S, "monitoring_away")
 
     def start(self) -> None:
         """Begin, in a thread; where nothing is recorded, do nothing."""
         if self._settings.monitoring.records:
-            self._thread.start()
+            self._beside.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(15)
+        self._beside.stop()
 
-    def _work(self) -> None:
-        away = False
-        while not self._stopping.is_set():
-            try:
-                if self._store is None:
-                    self._store = store_of(self._settings)
-                tell(self._store)
-                away = False
-            except BackbeatError as error:
-                if not away:
-                    _LOG.error("monitoring_away", message=str(error))
-                away = True
-            except Exception:
-                _LOG.exception("fault")
-            self._stopping.wait(_EVERY_S)
+    def _look(self) -> None:
+        if self._store is None:
+            self._store = store_of(self._settings)
+        tell(self._store)
 
 
 def tell(store: MonitoringStore) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
-from databases import KINDS, fresh_database, postgres_server, row, sqlite_url
+from databases import row, sqlite_url
 from neighbours import postgres, postgres_programs
 from sqlalchemy import select, update
 
@@ -99,26 +99,6 @@ def receiving() -> Iterator[Receiver]:
 def receiver() -> Iterator[Receiver]:
     with receiving() as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    return fresh_database(request.getfixturevalue("server"))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[MonitoringStore]:
-    opened = MonitoringStore(url)
-    yield opened
-    opened.close()
 
 
 def team(receiver: Receiver, **how: Any) -> dict[str, Target]:

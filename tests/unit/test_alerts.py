@@ -7,14 +7,13 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from databases import KINDS, fresh_database, postgres_server, row, sqlite_url
+from databases import row
 from sqlalchemy import event, insert, select
 
 from backbeat.errors import ConfigError
@@ -32,26 +31,6 @@ TEAM = {"team": Target(url="https://example.org/hook", secret="s" * 32)}
 HIGH = Rule("high", "drift_share", "warning", above=0.5, clear=0.3, for_looks=2, clear_looks=2)
 LOW = Rule("low", "rows_per_hour", "critical", below=10)
 OPENS_ON_NOTHING = Rule("gone", "drift", "info", above=0.5, missing="open", for_looks=2)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    return fresh_database(request.getfixturevalue("server"))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[MonitoringStore]:
-    opened = MonitoringStore(url)
-    yield opened
-    opened.close()
 
 
 def looks(rule: Rule, values: list[float | None], **how: Any) -> list[str]:

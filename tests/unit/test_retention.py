@@ -10,14 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from databases import KINDS, LINEAGE, fresh_database, postgres_server, row, sqlite_url
+from databases import LINEAGE, row, sqlite_url
 from sqlalchemy import func, insert, inspect, select, text
 
 from backbeat.errors import ConfigError
@@ -31,26 +30,6 @@ SETTINGS = RetentionSettings(
     every_s=HOUR_S, keep_rows_d=30, max_rows=10_000, keep_threads_d=100, max_threads=20_000, keep_history_d=50,
     keep_summaries_d=400, batch_rows=50,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    return fresh_database(request.getfixturevalue("server"))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[MonitoringStore]:
-    opened = MonitoringStore(url)
-    yield opened
-    opened.close()
 
 
 def count(store: MonitoringStore, table: Any, *where: Any) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from backbeat.evaluation.scoring import PRINCIPAL
 from backbeat.evaluation.tables import TITLES
 from backbeat.files import write_text
 from backbeat.look import data_uri
+from backbeat.pages import render as page
 from backbeat.statistics import Interval
 
 _SPLITS = ("train", "valid", "test")
@@ -71,15 +71,11 @@ def write_report(path: Path, folders: Sequence[Path], command: str) -> None:
 
 def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) -> str:
     """Return the page as HTML: results, tracks and the folder of the pictures of each task."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("backbeat.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     views = [_task(*task) for task in tasks]
     shown = dict.fromkeys(name for results, _, _ in tasks for name in results.groups["all"])
-    return environment.from_string(source).render(
+    return page(
+        "backbeat.evaluation",
+        "report.html",
         lead=_lead([results for results, _, _ in tasks]),
         tasks=views,
         corpora=_corpora([results for results, _, _ in tasks]),

@@ -6,7 +6,6 @@ import json
 import math
 import tempfile
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from backbeat.evaluation.tables import TITLES
 from backbeat.files import atomic_path, write_json, write_text
 from backbeat.gate.decision import Check, Decision, Group, PairedTrack
 from backbeat.look import BEAT, DOWNBEAT, FAINT, INK, SOFT, data_uri, drawing, plain_axes, title
+from backbeat.pages import render as page
 
 DECISION, PAGE = "decision.json", "decision.html"
 _COLOURS = {"held": BEAT, "fell": DOWNBEAT, "in doubt": "#e08e2b", "not judged": SOFT}
@@ -44,17 +44,13 @@ def read_decision(folder: Path) -> Decision:
 
 def render(decision: Decision) -> str:
     """Return the page as HTML."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("backbeat.gate").joinpath("decision.html").read_text(encoding="utf-8")
     changed = [track for track in decision.tracks if track.champion is not None and track.challenger is not None]
     changed.sort(key=_change)
     # Of few tracks none is shown twice.
     ends = [changed[:_CHANGED], changed[max(_CHANGED, len(changed) - _CHANGED) :][::-1]]
-    return environment.from_string(source).render(
+    return page(
+        "backbeat.gate",
+        "decision.html",
         title=TITLES[decision.task],
         decision=decision,
         champion=decision.champion or "none yet",

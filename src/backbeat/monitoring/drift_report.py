@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from backbeat.monitoring.comparing import METHODS, Sample, evidently_run, quiet_
 from backbeat.monitoring.drift import distinct
 from backbeat.monitoring.judging import asked
 from backbeat.monitoring.performance import estimate
+from backbeat.pages import render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,9 @@ def write_report(
     )
     if evidently and samples:
         _write_evidently(folder / EVIDENTLY, samples, verdict)
-    page = _render(
+    page = render(
+        "backbeat.monitoring",
+        PAGE,
         verdict=verdict,
         headline=_headline(verdict),
         expected=[
@@ -80,16 +82,6 @@ def write_report(
     )
     write_text(folder / PAGE, page)
     return folder / PAGE
-
-
-def _render(**values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("backbeat.monitoring").joinpath("drift.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(**values)
 
 
 def _headline(verdict: Verdict) -> str:

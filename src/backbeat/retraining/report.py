@@ -5,47 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from backbeat.pages import render
 from backbeat.retraining.journal import Step, seconds
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Retraining {{ run }}: {{ outcome }}</title>
-<style>
-  :root { color-scheme: light dark; --line: #8884; }
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-  h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-  table { border-collapse: collapse; width: 100%; }
-  th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; }
-  th, td { border-bottom: 1px solid var(--line); }
-  td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-  code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<h1>Retraining {{ run }}: {{ outcome }}</h1>
-<table>
-{% for name, value in facts %}<tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>
-{% endfor %}</table>
-<h2>Challengers</h2>
-<table>
-<tr><th scope="col">task</th><th scope="col">version</th><th scope="col">champion then</th><th scope="col">decision</th>
-<th scope="col">why</th></tr>
-{% for row in challengers %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}
-{% if row[0] in gates %}<td><a href="{{ gates[row[0]] }}">report</a></td>{% endif %}</tr>
-{% endfor %}</table>
-<h2>Steps</h2>
-<table>
-<tr><th scope="col">step</th><th scope="col">state</th><th scope="col" class="number">seconds</th>
-<th scope="col" class="number">attempts</th><th scope="col">what came out</th></tr>
-{% for row in steps %}<tr><td>{{ row[0] }}</td><td>{{ row[1] }}</td><td class="number">{{ row[2] }}</td>
-<td class="number">{{ row[3] }}</td><td><code>{{ row[4] }}</code></td></tr>
-{% endfor %}</table>
-</body>
-</html>
-"""
 
 Row = tuple[str, ...]
 
@@ -72,10 +33,9 @@ def page(found: Mapping[str, Any], gates: Mapping[str, str]) -> str:
     gates
         Where the gate's reports are, relative to the page, by task.
     """
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_PAGE).render(
+    return render(
+        "backbeat.retraining",
+        "report.html",
         run=found["run"],
         outcome=found["outcome"],
         facts=_facts(found),
