@@ -31,8 +31,8 @@ from story.stage import SECRET, Hook, Programs, Project, Traffic, clone, monitor
 #: may pass until traffic that has changed as a whole is found.
 WINDOW, EVERY = 120, 20
 FOUND_WITHIN = 60
-#: Pieces of the usual kind that are sent, and of the new.
-USUAL, NEW = 136, 204
+#: Pieces of the usual kind that are sent, so many that the last of them are looked at too, and of the new.
+USUAL, NEW = WINDOW + 2 * EVERY, 204
 #: Seconds until a service that follows the registry has changed its model, by settings: it looks every second.
 CHANGED_WITHIN_S = 20.0
 
@@ -187,7 +187,7 @@ def _usual_traffic(scene: Scene) -> None:
     scene.account.chapter("The usual traffic")
     answers = _send(scene, [scene.sounds / "callers" / track.path for track in scene.usual])
     # A look that is at work has not seen them all.
-    while not (judged := [check for check in scene.checks() if check["rows"] == WINDOW]):
+    while not any(check["rows"] == WINDOW for check in scene.checks()):
         _looked(scene, len(scene.checks()))
     judged = [check for check in scene.checks() if check["drift"] is not None]
     assert not any(check["drift"] for check in judged), judged
