@@ -29,9 +29,6 @@ PYTHON = "{}.{}".format(*sys.version_info[:2])
 #: Jenkins' for `sh`.
 SH = ["sh", "-xe", "-c"]
 
-#: Targets that come with other parts of the same work.
-AWAITED = ("drift", "retrain")
-
 _MAKE = r"""#!/usr/bin/env bash
 printf '%s\n' "make $(printf '%q ' "$@" | sed 's/ $//')" >>"$CALLS"
 "$REAL_MAKE" --no-print-directory --dry-run "$@" >/dev/null || exit 2
@@ -132,10 +129,6 @@ def make_place(folder: Path) -> Place:
         if name and (ROOT / name).is_file() and not name.startswith(("tests/golden/", "src/backbeat/weights/")):
             (place.checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, place.checkout / name)
-    makefile = place.checkout / "Makefile"
-    for target in AWAITED:
-        if f"\n{target}:" not in makefile.read_text():
-            makefile.write_text(f"{makefile.read_text()}\n{target}:\n\t@true\n")
     git(folder, "init", "--quiet", "--bare", "origin.git")
     git(place.checkout, "init", "--quiet")
     git(place.checkout, "add", "--all")
@@ -145,7 +138,13 @@ def make_place(folder: Path) -> Place:
     (place.checkout / ".venv").symlink_to(sys.prefix)
     for name in ("arranged", "bin"):
         (folder / name).mkdir()
-    for name, script in {"make": _MAKE, "gh": _RECORDER, "docker": _RECORDER, "kubectl": _RECORDER}.items():
+    for name, script in {
+        "make": _MAKE,
+        "gh": _RECORDER,
+        "docker": _RECORDER,
+        "kubectl": _RECORDER,
+        "sudo": _RECORDER,
+    }.items():
         (folder / "bin" / name).write_text(script)
         (folder / "bin" / name).chmod(0o755)
     return place

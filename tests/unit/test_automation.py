@@ -152,6 +152,13 @@ def test_tests_lint_and_test(place: Place) -> None:
     assert run_job(place, "tests", "tests", {**KNOWN, "matrix.python": "3.9"}) == 1
 
 
+def test_the_story_is_told(place: Place) -> None:
+    place.arrange("story", "mkdir -p build/story; echo told >build/story/account.md")
+    assert run_job(place, "tests", "story", KNOWN) == 0
+    assert [call for call in place.calls if call.startswith("make")] == ["make setup", "make story"]
+    assert any("postgresql redis-server" in call for call in place.calls)
+
+
 def test_a_change_is_reported_on_its_pull_request(place: Place) -> None:
     known = {
         **KNOWN,
