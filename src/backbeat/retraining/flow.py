@@ -174,6 +174,9 @@ class Flow:
         asked = set(self.journal.order.tasks)
         some = not set(tasks) <= asked
         targets = [f"evaluate@{task}" for task in sorted(asked)] if some else []
+        if some:
+            # All that is made of a corpus, or `dvc checkout` would miss some of it.
+            targets += sorted({"features", "stems"} & self.workspace.stages())
         ran: list[str] = []
         began = time.monotonic()
 
