@@ -188,6 +188,8 @@ class _Real:
             decided={task: self._decided(task) for task in tasks},
             drifted=datetime.fromtimestamp(latest[0]["at"], UTC) if latest and latest[0]["verdict"]["drift"] else None,
             pending=feedback.pending(monitoring) if monitoring else 0,
+            checked=bool(latest),
+            unwatched="" if monitoring else self.watched.nothing_here(),
         )
 
     def parties(self) -> Parties:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -24,6 +25,7 @@ from backbeat.monitoring.performance import realised
 from backbeat.monitoring.rows import Row
 from backbeat.monitoring.store import MonitoringStore
 from serving.access import Caller
+from serving.analysing import Hearing
 from serving.problems import MONITORING_AWAY, Problem
 from serving.records import store_of
 from serving.routes.common import GUARDED, allowed, described, scanned
@@ -33,6 +35,7 @@ router = APIRouter(prefix="/v1", tags=["monitoring"])
 _LOG = structlog.get_logger("serving.monitoring")
 #: A row is written some seconds after its answer.
 _LOOK_S = 0.25
+_GENRE = re.compile(r"\w[\w &'-]*")
 _SUFFIXES = {"mp4": ".m4a", "asf": ".wma", "matroska": ".mka", "mpegts": ".mka", "flv": ".mka"}
 _DAY_S = 86400.0
 #: How far back corrections count.
@@ -77,6 +80,7 @@ class FeedbackAnswer(BaseModel):
     request_id: str
     task: str
     new: bool
+    note: str
 
 
 _FORM = {
@@ -133,17 +137,22 @@ def _feedback(given: Any) -> Feedback:
         found = Feedback.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Problem("wrong_value", f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from None
+        # Steps into parts of a union are the validator's own.
+        where = ".".join(str(step) for step in first["loc"][:2]) or "the body"
+        raise Problem("wrong_value", f"{where}: {first['msg']}") from None
     if (found.genre is None) == (found.beats is None):
         raise Problem("wrong_value", "send what is right: `genre` or `beats`, one of them")
-    if not (found.genre or "x").strip() or not ((found.genre or "") + found.licence).isprintable():
-        raise Problem("wrong_value", "genre and licence are words that can be printed")
+    if found.genre is not None and not _GENRE.fullmatch(found.genre.strip()):
+        raise Problem("wrong_value", "genre: a name is letters and digits, with blanks, '-', '_', '&' or ''' between")
+    if not found.licence.isprintable():
+        raise Problem("wrong_value", "licence: words that can be printed")
     return found
 
 
 async def _corrected(request: Request, caller: Caller, given: Feedback, sent: Path | None) -> FeedbackAnswer:
     monitoring = await _store(request)
     row = await _row(request, monitoring, given)
+    given, note = _named_as_known(given, request.app.state.hearing)
     correction = _correction(given, row, caller.name)
     if sent is not None and await asyncio.to_thread(sha256_file, sent) != row.sha256:
         raise Problem("conflict", "the recording is not the one that was analysed: send the same file")
@@ -154,7 +163,19 @@ async def _corrected(request: Request, caller: Caller, given: Feedback, sent: Pa
     # First the recording, then the row: what is left by a kill between the two is a file that nobody names.
     kept = replace(correction, audio=await asyncio.to_thread(_keep, recording, folder, row.sha256))
     new = await asyncio.to_thread(add, monitoring, kept)
-    return FeedbackAnswer(id=kept.id, request_id=row.request_id, task=kept.task, new=new)
+    return FeedbackAnswer(id=kept.id, request_id=row.request_id, task=kept.task, new=new, note=note)
+
+
+def _named_as_known(given: Feedback, hearing: Hearing | None) -> tuple[Feedback, str]:
+    """Return a genre by the name that the model has for it, and a note where it has none."""
+    if given.genre is None or hearing is None or not hearing.ready:
+        return given, ""
+    name = given.genre.strip()
+    known = {one.casefold(): one for one in hearing.ears.analyzer.specs["genre"].classes}
+    if found := known.get(name.casefold().replace(" ", "_"), known.get(name.casefold())):
+        return given.model_copy(update={"genre": found}), ""
+    note = f"the model in use does not know {name!r}: trained on it, its classes change"
+    return given.model_copy(update={"genre": name}), note
 
 
 async def _row(request: Request, monitoring: MonitoringStore, given: Feedback) -> Row:
@@ -165,7 +186,9 @@ async def _row(request: Request, monitoring: MonitoringStore, given: Feedback) -
         found = [row for row in rows if row.item == given.item]
         if found:
             return found[-1]
-        if rows or time.monotonic() > until:
+        if rows:
+            raise Problem("not_found", f"item: the request has no answer for a file {given.item}")
+        if time.monotonic() > until:
             raise Problem("not_found", "there is no answer of this request id, or it is long ago")
         await asyncio.sleep(_LOOK_S)
 
@@ -234,7 +257,8 @@ def _health(monitoring: MonitoringStore) -> dict[str, Any]:
     drift = checks[0]["verdict"]["drift"] if checks else None
     loud = [alert for alert in alerts if alert["severity"] != "info"]
     return {
-        "status": "alert" if loud else "drift" if drift else "ok",
+        # Where nobody has looked, nothing is known.
+        "status": "alert" if loud else "drift" if drift else "ok" if checks else "unchecked",
         "drift": drift,
         "checked_at": _time(checks[0]["at"]) if checks else None,
         "open_alerts": len(alerts),

@@ -199,7 +199,7 @@ class Client:
     ) -> dict[str, Any]:
         path = Path(path)
         if not path.is_file():
-            raise AudioNotFoundError(path, "there is no such file")
+            raise AudioNotFoundError(path, "is no file" if path.exists() else "there is no such file")
         with path.open("rb") as stream:
             file = {"file": (path.name, stream)}
             answer = self._ask("POST", url, params=parameters, data=form, files=file, rewind=stream)

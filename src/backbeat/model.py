@@ -130,7 +130,7 @@ def load_spec(folder: Path, task: str | None = None) -> ModelSpec:
         if task is not None and isinstance(values, dict) and values.get("task", task) != task:
             raise ModelError(f"is a model for {values['task']}, not for {task}")
         return ModelSpec.from_dict(values)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"{folder}: no model here ({SPEC} is missing); `dvc repro` trains the models") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None

@@ -58,6 +58,17 @@ class Tracking:
     experiment: str
 
 
+def unusable(uri: str, error: Exception) -> str:
+    """Say in one line that a store cannot be used and why, without a password that may be in its address."""
+    why = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return unsecret(f"MLflow at {uri} cannot be used: {why}")
+
+
+def unsecret(text: str) -> str:
+    """Return a text without the names and passwords that are in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 def git_commit() -> str:
     """Return the commit of the working directory, "+" behind it when tracked files differ; "" outside git."""
     git = ["git", "rev-parse", "HEAD"]
@@ -122,8 +133,6 @@ def _terminate_as_exit() -> Iterator[None]:
 def prepare_store(tracking: Tracking) -> None:
     """Make the store and its experiment, so that whoever works elsewhere finds both.
 
-    Without a server, MLflow keeps artifacts in `mlruns` where the process works that makes the experiment.
-
     Raises
     ------
     ConfigError
@@ -138,9 +147,9 @@ def prepare_store(tracking: Tracking) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with store_lock(tracking.uri):
         try:
-            _experiment_id(MlflowClient(tracking_uri=tracking.uri), tracking.experiment)
+            _experiment_id(MlflowClient(tracking_uri=tracking.uri), tracking)
         except MlflowException as error:
-            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
+            raise ConfigError(unusable(tracking.uri, error)) from error
 
 
 class Run:
@@ -245,11 +254,17 @@ def _hushed(*names: str) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _experiment_id(client: MlflowClient, name: str) -> str:
-    """Return an experiment's id; it is made if there is none."""
-    found = client.get_experiment_by_name(name)
-    experiment_id: str = found.experiment_id if found else client.create_experiment(name)
-    return experiment_id
+def _experiment_id(client: MlflowClient, tracking: Tracking) -> str:
+    """Return an experiment's id; it is made if there is none.
+
+    Of a database that is a file the artifacts lie beside it; MLflow would put them wherever the first process works.
+    """
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found:
+        return str(found.experiment_id)
+    file = tracking.uri.removeprefix("sqlite:///")
+    place = None if file == tracking.uri else str(Path(file).absolute().parent / "mlruns" / tracking.experiment)
+    return str(client.create_experiment(tracking.experiment, place))
 
 
 @contextmanager
@@ -285,9 +300,9 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
             )
             # Not `set_experiment`, which would hold for the process and refuse runs of any other experiment.
             opened = bool(os.environ.get("MLFLOW_RUN_ID"))
-            experiment_id = None if known or opened else _experiment_id(mlflow.MlflowClient(), tracking.experiment)
+            experiment_id = None if known or opened else _experiment_id(mlflow.MlflowClient(), tracking)
         except MlflowException as error:
-            raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
+            raise ConfigError(unusable(tracking.uri, error)) from error
     with (
         _terminate_as_exit(),
         mlflow.start_run(
@@ -355,4 +370,4 @@ def _asked(tracking: Tracking) -> Iterator[MlflowClient]:
             client = MlflowClient(tracking_uri=tracking.uri)
         yield client
     except (MlflowException, OSError) as error:
-        raise ConfigError(f"MLflow at {tracking.uri} cannot be used: {str(error).splitlines()[0]}") from error
+        raise ConfigError(unusable(tracking.uri, error)) from error

@@ -19,7 +19,7 @@ from retraining_standins import git
 from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
-from backbeat.errors import CorpusError
+from backbeat.errors import ConfigError, CorpusError, RetrainingError
 from backbeat.features import FeatureParams
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.registry import Registry
@@ -354,7 +354,8 @@ def test_the_command_line_with_a_registry_and_a_monitoring_database(
     registry.promote(version, instead_of=None, why="the first")
     said = run()
     assert said.exit_code == 0
-    assert "nothing to do: the latest check found no drift; 0 new corrections, 20 are enough; " in said.output
+    assert "nothing to do: drift: state/monitoring.db: no service has kept records here; " in said.output
+    assert "no service has kept records here" in run("--because", "drift").output
     monitoring = MonitoringStore.at(checkout / "state")
     monitoring.add_check({"rows": 500, "drift": True})
     monitoring.close()
@@ -392,6 +393,22 @@ def test_what_is_reason_enough(signs: Signs, because: str, why: str) -> None:
     assert found.why.startswith(why)
     assert bool(found.why) == bool(why)
     assert find_reason(signs, Reasons(), because, force=True).why
+
+
+def test_where_nobody_watches_that_is_said() -> None:
+    decided = {"beat": datetime.now(UTC)}
+    blind = Signs(decided, unwatched="nowhere: no service has kept records here")
+    assert find_reason(blind, Reasons()).looked[:2] == [
+        f"{name}: {blind.unwatched}" for name in ("drift", "corrections")
+    ]
+    for because in ("drift", "corrections"):
+        with pytest.raises(RetrainingError, match="no service has kept records"):
+            find_reason(blind, Reasons(), because)
+        assert find_reason(blind, Reasons(), because, force=True).why
+    assert "nobody has looked for drift yet" in find_reason(Signs(decided, checked=False), Reasons()).looked[0]
+    for because in ("Drift", "correction", "schedul"):
+        with pytest.raises(ConfigError, match="did you mean"):
+            find_reason(Signs(decided), Reasons(), because)
 
 
 def test_a_test_set_that_changes_is_refused(tmp_path: Path) -> None:

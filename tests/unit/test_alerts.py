@@ -398,7 +398,7 @@ def test_measures_are_told_from_corrections(store: MonitoringStore) -> None:
     ]  # fmt: skip
     with store.begin() as connection:
         for number, (task, answer, truth, when) in enumerate(given):
-            fixed = {"request_id": "r", "item": 0, "author": "a", "licence": "", "sha256": "", "audio": ""}
+            fixed = {"request_id": f"r{number}", "item": 0, "author": "a", "licence": "", "sha256": "", "audio": ""}
             values = {"id": str(number), "task": task, "truth": truth, "answer": {"answer": answer}, "at": when}
             connection.execute(insert(FEEDBACK).values(**values, **fixed))
     told = measure(store, MEASURES, SETTINGS, 100.0)

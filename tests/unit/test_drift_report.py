@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from monitored import RUNS, measures, reference, settings, traffic
 
-from backbeat.errors import ConfigError
+from backbeat.errors import MonitoringError
 from backbeat.monitoring.comparing import direct
 from backbeat.monitoring.drift import check
 from backbeat.monitoring.drift_report import write_report
@@ -91,10 +92,14 @@ def test_corrections_give_what_was_realised() -> None:
     truth = {"beats": [[float(time_s), None] for time_s in times_s]}
 
     def corrected(task: str, answer: Any, right: dict[str, Any]) -> Correction:
-        return Correction("request-1", 0, task, right, {"answer": answer}, "ann", "", "00", "00.wav")
+        number = next(numbers)
+        return Correction(f"request-{number}", 0, task, right, {"answer": answer}, "ann", "", "00", "00.wav")
 
+    numbers = iter(range(9))
+    twice = corrected("genre", "rock", {"label": "jazz"})  # and then said better
     given = [
-        corrected("genre", "rock", {"label": "rock"}),
+        twice,
+        replace(twice, truth={"label": "rock"}),
         corrected("genre", "jazz", {"label": "rock"}),
         corrected("genre", None, {"label": "rock"}),  # the row is gone
         corrected("beat", times_s.tolist(), truth),
@@ -149,6 +154,6 @@ def test_the_latest_traffic_is_judged_and_the_verdict_kept(tmp_path: Path) -> No
 
 
 def test_without_a_database_the_pipeline_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no service has kept records here; name another"):
+    with pytest.raises(MonitoringError, match="no service has kept records here; name another"):
         load_monitoring({"BACKBEAT_MONITORING__STATE": str(tmp_path)}).open_store(make=False)
     assert EXIT_CODES == {False: 0, True: 4, None: 5}

@@ -92,6 +92,8 @@ def correct(
     with Client(url, key) as client:
         told = client.correct(request_id, path, genre=genre, beats=right, licence=licence, item=item)
     typer.echo(f"correction {told['id']}: {'kept' if told['new'] else 'was here already'}")
+    if told["note"]:
+        typer.echo(f"note: {told['note']}", err=True)
 
 
 @remote_app.command(

@@ -106,10 +106,10 @@ def corrections(monitoring: MonitoringStore, *, since: float = 0.0) -> list[Corr
 
 
 def pending(monitoring: MonitoringStore) -> int:
-    """Return how many corrections no corpus has yet."""
+    """Return of how many recordings, for each task, there are corrections that no corpus has yet."""
     with monitoring.begin() as connection:
-        asked = select(func.count()).select_from(FEEDBACK).where(FEEDBACK.c.corpus.is_(None))
-        return int(connection.execute(asked).scalar_one())
+        different = select(FEEDBACK.c.sha256, FEEDBACK.c.task).where(FEEDBACK.c.corpus.is_(None)).distinct()
+        return int(connection.execute(select(func.count()).select_from(different.subquery())).scalar_one())
 
 
 def write_corpus(monitoring: MonitoringStore, audio: Path, folder: Path) -> str:

@@ -91,13 +91,14 @@ class _Look:
         return None if value is None else float(value)
 
     def corrected(self, task: str) -> float | None:
-        """Return the mean score of the answers of a task that were corrected."""
-        asked: Select[Any] = select(FEEDBACK.c.answer, FEEDBACK.c.truth).where(
+        """Return the mean score of the answers of a task that were corrected; the last correction of each counts."""
+        asked: Select[Any] = select(FEEDBACK).where(
             FEEDBACK.c.task == task, FEEDBACK.c.at >= self.now - self._settings.corrections_s
         )
         latest = asked.order_by(FEEDBACK.c.at.desc()).limit(self._settings.most_rows)
-        found = self._connection.execute(latest)
-        scores = [score_of(task, row.answer.get("answer"), row.truth) for row in found]
+        rows = [*self._connection.execute(latest)][::-1]
+        answers = {(row.request_id, row.item): (row.answer.get("answer"), row.truth) for row in rows}
+        scores = [score_of(task, answer, truth) for answer, truth in answers.values()]
         return _mean((one for one in scores if one is not None), least=self._settings.least_corrections)
 
     def share(self, told: Callable[[dict[str, Any]], bool | None]) -> float | None:

@@ -65,7 +65,7 @@ def estimate(
 
 
 def realised(corrections: Iterable[Correction], *, confidence: float = 0.95) -> dict[str, Interval]:
-    """Return how right answers were, of those that were corrected or confirmed.
+    """Return how right answers were, of those that were corrected or confirmed; corrections come oldest first.
 
     Returns
     -------
@@ -73,7 +73,8 @@ def realised(corrections: Iterable[Correction], *, confidence: float = 0.95) -> 
     such answers are seldom like all others.
     """
     scores: dict[str, list[float]] = {"genre": [], "beat": []}
-    for one in corrections:
+    # Of several corrections of one answer the last is meant.
+    for one in {(one.request_id, one.item, one.task): one for one in corrections}.values():
         if (score := score_of(one.task, one.answer.get("answer"), one.truth)) is not None:
             scores[one.task].append(score)
     return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from backbeat.errors import ConfigError
+from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.alerts import Rule, Silence, check_rules
 from backbeat.monitoring.measures import MeasureSettings
 from backbeat.monitoring.retention import RetentionSettings
@@ -85,16 +85,20 @@ class MonitoringSettings:
     def open_store(self, *, make: bool = True) -> MonitoringStore:
         """Open the database; errors as of `MonitoringStore`.
 
-        Without `make`, ConfigError where it is a file that is not there yet: nobody has served anything.
+        Without `make`, MonitoringError where it is a file that is not there yet: nobody has served anything.
         """
         if self.database:
             return MonitoringStore(self.database)
         if not make and not self.place("monitoring.db").is_file():
-            raise ConfigError(
-                f"{self.place('monitoring.db')}: no service has kept records here; "
-                f"name another folder in {VARIABLE}__STATE, or a database in {VARIABLE}__DATABASE"
-            )
+            raise MonitoringError(self.nothing_here())
         return MonitoringStore.at(Path(self.state))
+
+    def nothing_here(self) -> str:
+        """Say that there is no database, and what to do."""
+        return (
+            f"{self.place('monitoring.db')}: no service has kept records here; "
+            f"name another folder in {VARIABLE}__STATE, or a database in {VARIABLE}__DATABASE"
+        )
 
 
 def default_file() -> Path:

@@ -167,6 +167,8 @@ class MonitoringStore:
 
     def _migrate(self) -> None:
         """Bring the tables to what the code knows; others who open the database meanwhile wait."""
+        # Which parts of it there are, it tells as it is imported.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -177,7 +179,6 @@ class MonitoringStore:
         head = ScriptDirectory.from_config(config).get_current_head()
         if self._version() == head:
             return
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         with self.engine.begin() as connection:
             self._lock(connection)
             config.attributes["connection"] = connection

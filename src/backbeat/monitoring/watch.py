@@ -55,6 +55,8 @@ def drift_check(settings: MonitoringSettings) -> Check:
     asked = read_settings(DriftSettings, {**own, **settings.drift})
 
     watch = settings.watch
+    if watch.reference and not Path(watch.reference).is_file():
+        raise ConfigError(f"watch.reference: {watch.reference}: there is no such file")
     files = [Path(watch.reference)] if watch.reference else [shipped_reference()]
     references = References(files, watch.registry, settings.place("references"))
 
@@ -135,7 +137,8 @@ class Monitor:
 
     def _opened(self) -> tuple[MonitoringStore, Lead]:
         if self._store is None or self._lead is None:
-            self._store = self._settings.open_store()
+            # Where a service is to keep its records, none is made for it: one that nobody writes to would be watched.
+            self._store = self._settings.open_store(make=False)
             self._lead = Lead(self._store)
         return self._store, self._lead
 

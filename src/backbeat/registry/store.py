@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from backbeat.errors import ConfigError, RegistryError
-from backbeat.tracking import PATIENCE, QUIET, store_lock
+from backbeat.tracking import PATIENCE, QUIET, store_lock, unsecret
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,11 +46,6 @@ class ModelStore:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         with self.asked(), store_lock(uri):
             self._client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-    @property
-    def shown(self) -> str:
-        """The address without the password that may be in it."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
 
     def append(self, name: str, run: str, tags: Mapping[str, str], description: str) -> ModelVersion:
         """Add a version of a run's folder; they are numbered one after the other, whoever adds from wherever."""
@@ -147,4 +142,5 @@ class ModelStore:
             yield
         except (MlflowException, OSError) as error:
             lines = str(error).splitlines() or [type(error).__name__]
-            raise RegistryError(f"the registry at {self.shown} cannot be used: {lines[0]}") from error
+            # What MLflow says has the address again.
+            raise RegistryError(unsecret(f"the registry at {self.uri} cannot be used: {lines[0]}")) from error

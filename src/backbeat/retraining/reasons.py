@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from backbeat.errors import ConfigError, RetrainingError
 
 #: What is looked at, in this order.
 DRIFT, CORRECTIONS, SCHEDULE = "drift", "corrections", "schedule"
@@ -24,11 +27,17 @@ class Signs:
         When the latest check for drift was made, in UTC, if it found drift; else None.
     pending
         Corrections that no corpus has yet.
+    checked
+        Whether drift was ever looked for.
+    unwatched
+        Why monitoring could not be asked, in words; empty where it could.
     """
 
     decided: Mapping[str, datetime | None]
     drifted: datetime | None = None
     pending: int = 0
+    checked: bool = True
+    unwatched: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,19 @@ def find_reason(signs: Signs, reasons: Reasons, because: str = "", *, force: boo
         "drift", "corrections" or "schedule" to look at that alone; any other words are a reason in themselves.
     force
         Not to look at anything.
+
+    Raises
+    ------
+    RetrainingError
+        If monitoring is all that is to be looked at, and cannot be asked.
+    ConfigError
+        If `because` is a misspelt name of what can be looked at.
     """
+    near = difflib.get_close_matches(because.casefold(), LOOKED_AT, 1, 0.8)
+    if near and because not in LOOKED_AT:
+        raise ConfigError(f"--because {because}: did you mean {near[0]}? A reason in your own words has more of them")
+    if signs.unwatched and because in (DRIFT, CORRECTIONS) and not force:
+        raise RetrainingError(signs.unwatched)
     if force or (because and because not in LOOKED_AT):
         return Finding(because if because and because not in LOOKED_AT else f"forced{because and f', {because}'}")
     found, looked = [], []
@@ -90,6 +111,10 @@ def _drift(signs: Signs, reasons: Reasons) -> tuple[str, str]:
     since = max((at for at in signs.decided.values() if at is not None), default=None)
     if not reasons.drift:
         return "", "drift is no reason by the settings"
+    if signs.unwatched:
+        return "", f"drift: {signs.unwatched}"
+    if not signs.checked:
+        return "", "nobody has looked for drift yet: `backbeat monitor` does, and `make drift`"
     if signs.drifted is None:
         return "", "the latest check found no drift"
     if since is not None and signs.drifted <= since:
@@ -100,6 +125,8 @@ def _drift(signs: Signs, reasons: Reasons) -> tuple[str, str]:
 def _corrections(signs: Signs, reasons: Reasons) -> tuple[str, str]:
     if not reasons.min_corrections:
         return "", "corrections are no reason by the settings"
+    if signs.unwatched:
+        return "", f"corrections: {signs.unwatched}"
     told = f"{signs.pending} new corrections, {reasons.min_corrections} are enough"
     return (told, "") if signs.pending >= reasons.min_corrections else ("", told)
 
