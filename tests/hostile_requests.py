@@ -230,7 +230,7 @@ def other_requests(song: bytes, features: list[float]) -> Iterator[Asked]:
     yield Asked("nowhere of NUL", NONE, "/%00", method="GET")
     yield Asked("nowhere in UTF-8 that is none", NONE, "/%c0%ae%c0%ae/", method="GET")
     yield Asked("docs of the framework", NONE, "/schema.json", method="GET")
-    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "BREW", "PROPFIND"):
+    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "PURGE", "PROPFIND"):
         yield Asked(f"method {method}", METHOD, method=method)
     yield Asked("key of junk", (401, "no_access"), "/v1/models", method="GET", headers=(("X-API-Key", "bb_x"),))
     yield Asked(

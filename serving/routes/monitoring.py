@@ -305,7 +305,7 @@ async def alerts(
 @router.get(
     "/monitoring/metrics",
     dependencies=[allowed("read")],
-    openapi_extra=described([*GUARDED, "conflict", "not_ready"]),
+    openapi_extra=described([*GUARDED, "conflict", "not_ready", "wrong_value"]),
 )
 async def metrics(
     request: Request, rows: Annotated[int, Query(ge=1, le=5000, description="How many of the latest.")] = 500
