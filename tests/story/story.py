@@ -30,7 +30,7 @@ from story.stage import SECRET, Hook, Programs, Project, Traffic, clone, monitor
 #: The rows that drift is looked for in, how many new ones there must be for another look, and so the most requests that
 #: may pass until traffic that has changed as a whole is found.
 WINDOW, EVERY = 120, 20
-FOUND_WITHIN = 60
+FOUND_WITHIN = 80
 #: Pieces of the usual kind that are sent, so many that the last of them are looked at too, and of the new.
 USUAL, NEW = WINDOW + 2 * EVERY, 204
 #: Seconds until a service that follows the registry has changed its model, by settings: it looks every second.
