@@ -33,13 +33,22 @@ from backbeat.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-QUIET = {
+_QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+_NOISY = ("store.db.utils", "store.model_registry", "tracking.fluent")
 #: Seconds and tries of a question to a server that may be away, where nobody trains and waits for it.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+
+
+def hush_mlflow() -> None:
+    """Let MLflow, which is to be imported after this, tell nothing that the user could not act on."""
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+    for logger in (*(f"mlflow.{name}" for name in _NOISY), "alembic.runtime.migration"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -138,13 +147,10 @@ def prepare_store(tracking: Tracking) -> None:
     ConfigError
         If the store cannot be used.
     """
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
+    hush_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    for noisy in ("mlflow.store.db.utils", "alembic.runtime.migration"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     with store_lock(tracking.uri):
         try:
             _experiment_id(MlflowClient(tracking_uri=tracking.uri), tracking)
@@ -281,12 +287,8 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
     if not tracking.uri:
         yield Run()
         return
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
+    hush_mlflow()
     import mlflow
-
-    for noisy in ("mlflow.store.db.utils", "mlflow.tracking.fluent", "alembic.runtime.migration"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow.exceptions import MlflowException
 
     with store_lock(tracking.uri):
@@ -360,8 +362,7 @@ def logged_run(tracking: Tracking, run_id: str) -> LoggedRun | None:
 
 @contextmanager
 def _asked(tracking: Tracking) -> Iterator[MlflowClient]:
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
+    hush_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

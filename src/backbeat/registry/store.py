@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from backbeat.errors import ConfigError, RegistryError
-from backbeat.tracking import PATIENCE, QUIET, store_lock, unsecret
+from backbeat.tracking import PATIENCE, hush_mlflow, store_lock, unsecret
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,12 +37,11 @@ class ModelStore:
         if not uri:
             raise ConfigError("a registry has a tracking URI, such as sqlite:///mlflow.db or http://localhost:5000")
         self.uri = uri
-        for name, value in {**QUIET, **PATIENCE}.items():
+        for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
+        hush_mlflow()
         from mlflow import MlflowClient
 
-        for noisy in ("mlflow.store.db.utils", "mlflow.store.model_registry", "alembic.runtime.migration"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         with self.asked(), store_lock(uri):
             self._client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
