@@ -8,6 +8,7 @@
     │   ├── UnsupportedAudioError not audio, DRM-protected, or in a codec that nothing here decodes
     │   ├── DamagedAudioError     empty, truncated, or holding NaN or infinity
     │   ├── SilentAudioError      nothing to hear in it
+    │   ├── DrumlessAudioError    no drums in it, where drums are what is wanted
     │   └── AudioLimitError       more bytes or seconds than the limits in force
     ├── AnnotationError           beats, onsets or labels that cannot be true: names file and line
     ├── CorpusError               a corpus that breaks the contract, or cannot be read or made
@@ -71,6 +72,10 @@ class DamagedAudioError(AudioError):
 
 class SilentAudioError(AudioError):
     """The file decodes, but there is nothing to hear in it."""
+
+
+class DrumlessAudioError(AudioError):
+    """The file can be heard, but no drums in it."""
 
 
 class AudioLimitError(AudioError):
