@@ -1,0 +1,227 @@
+"""Do charts give back what was played? Rendered songs of five minutes with known drums, against the notes of the chart.
+
+`python benchmarks/charts.py` composes and renders the songs (from seeds: the same every time), and prints for each:
+
+- `notes`: the drums that were played, quantised on the true beats;
+- `audio`: the drums and beats that the models hear in the audio, quantised;
+- `heard`: the same drums as heard, before quantising (what the onset model loses, a chart cannot have);
+
+F at ±20 ms of kick, snare and hi-hat against what was played, the median distance of the notes that are within 50 ms of
+a stroke of theirs, and for `audio` how long all of it takes. Tempo, meter and division are the chart's.
+
+`--songs rock waltz` takes some songs only, `--seconds 60` makes them shorter, `--effects 0.5` renders them with half of
+the effects of the training corpus, `--keep FOLDER` keeps audio between runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from backbeat.analysis.analyzer import shipped_models
+from backbeat.analysis.hearing import hear
+from backbeat.beat.tracker import BeatTracker
+from backbeat.charts.chart import Chart, Strokes, strokes_of
+from backbeat.charts.quantise import QuantiseOptions, QuantiseReport, quantise
+from backbeat.corpus.rendered.compose import ComposeParams, compose
+from backbeat.corpus.rendered.effects import EffectsParams
+from backbeat.corpus.rendered.render import AudioFormat, render_score, write_audio
+from backbeat.corpus.rendered.score import Note, Part, Score
+from backbeat.corpus.rendered.synthesise import Sources, default_soundfont
+from backbeat.features import LogMel
+from backbeat.music import Beats, Onsets
+from backbeat.onset.detector import OnsetDetector
+from backbeat.onset.matching import count_matches
+
+#: Pieces of a song: style, seed, and meter that the seed gives.
+Piece = tuple[str, int, str]
+SONGS: dict[str, tuple[Piece, ...]] = {
+    "rock": (("rock", 0, "4/4"),),
+    "rock, drifting": (("rock", 3, "4/4"),),
+    "metal": (("metal", 0, "4/4"),),
+    "funk": (("funk", 0, "4/4"),),
+    "drum and bass": (("drum_and_bass", 0, "4/4"),),
+    "trap": (("trap", 0, "4/4"),),
+    "jazz, swung": (("jazz", 0, "4/4"),),
+    "blues, triplets": (("blues", 1, "12/8"),),
+    "waltz": (("rock", 19, "3/4"),),
+    "six-eight": (("rock", 7, "6/8"),),
+    "seven-eight": (("rock", 170, "7/8"),),
+    "five-four": (("jazz", 12, "5/4"),),
+    "two tempi": (("rock", 4, "4/4"), ("rock", 2, "4/4")),
+    "three tempi": (("funk", 0, "4/4"), ("metal", 0, "4/4"), ("funk", 1, "4/4")),
+    "three meters": (("rock", 19, "3/4"), ("rock", 7, "6/8"), ("rock", 170, "7/8")),
+}
+#: What is scored together.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "kick": ("kick",),
+    "snare": ("snare",),
+    "hi-hat": ("hihat_closed", "hihat_open", "hihat_pedal"),
+}
+#: The lane of each drum that a model tells apart.
+LANES = {"crash": "crash_right"}
+WINDOW_S, NEAR_S = 0.02, 0.05
+#: Sounds of one drum that are closer are one stroke of it, to the models as here.
+ONE_STROKE_S = 0.03
+
+
+@dataclass(frozen=True)
+class Result:
+    """F by group, the median distance in milliseconds, and seconds taken."""
+
+    f: Mapping[str, float]
+    median_ms: float
+    taken_s: float = float("nan")
+
+
+def song_of(name: str, seconds: float) -> Score:
+    """Compose the pieces of a song and join them at bar lines, `seconds` long in all."""
+    pieces = []
+    for style, seed, meter in SONGS[name]:
+        params = ComposeParams(seconds, style, performance_share=0.0, drumless_share=0.0, ending_share=0.0)
+        score = compose(name.replace(" ", "-").replace(",", ""), seed, params)
+        if str(score.time_signature) != meter:
+            raise SystemExit(f"{style} of seed {seed} is in {score.time_signature}, not {meter}: choose another seed")
+        pieces.append(score)
+    song = pieces[0]
+    for number, piece in enumerate(pieces[1:], start=1):
+        song = joined(song, piece, seconds * number / len(pieces), seconds)
+    return song
+
+
+def joined(first: Score, second: Score, about_s: float, duration_s: float) -> Score:
+    """Return the first up to its downbeat at about `about_s`, then the second from its first downbeat on."""
+    downbeats_s = first.beats.downbeats_s
+    cut_s = float(downbeats_s[np.argmin(np.abs(downbeats_s - about_s))])
+    begin_s = float(second.beats.downbeats_s[0])
+    shift_s = cut_s - begin_s
+
+    def moved(part: Part) -> Part:
+        notes = [replace(one, start_s=one.start_s + shift_s) for one in part.notes if one.start_s > begin_s - 0.03]
+        return replace(part, notes=_within(notes, cut_s - 0.03, duration_s))
+
+    early = first.beats.times_s < cut_s - 0.01
+    later_s = second.beats.times_s + shift_s
+    late = (second.beats.times_s > begin_s - 0.01) & (later_s < duration_s)
+    beats = Beats(
+        np.concatenate([first.beats.times_s[early], later_s[late]]),
+        np.concatenate([np.asarray(first.beats.positions)[early], np.asarray(second.beats.positions)[late]]),
+    )
+    parts = [replace(part, notes=_within(part.notes, 0.0, cut_s - 0.03)) for part in first.parts]
+    parts += [moved(part) for part in second.parts]
+    return replace(first, beats=beats, parts=tuple(part for part in parts if part.notes), duration_s=duration_s)
+
+
+def _within(notes: Sequence[Note], start_s: float, end_s: float) -> tuple[Note, ...]:
+    return tuple(note for note in notes if start_s <= note.start_s < end_s)
+
+
+def strokes_from(onsets: Onsets) -> Strokes:
+    """Return the drums among onsets as strokes; a clap with the snare is one of them, as it is one note."""
+    chosen: list[int] = []
+    last_s: dict[str, float] = {}
+    for index, (time_s, name) in enumerate(zip(onsets.times_s.tolist(), onsets.classes, strict=True)):
+        if name != "note" and time_s - last_s.get(name, -1.0) >= ONE_STROKE_S:
+            chosen.append(index)
+            last_s[name] = time_s
+    lanes = [LANES.get(onsets.classes[index], onsets.classes[index]) for index in chosen]
+    return strokes_of(onsets.times_s[chosen], lanes, onsets.velocities[chosen])
+
+
+def scored(played: Strokes, chart: Strokes, taken_s: float = float("nan")) -> Result:
+    """Score strokes of a chart against those that were played."""
+    f, away_s = {}, []
+    for name, lanes in GROUPS.items():
+        truth_s, found_s = played.of(*lanes).times_s, chart.of(*lanes).times_s
+        total = truth_s.size + found_s.size
+        f[name] = 2 * count_matches(truth_s, found_s, WINDOW_S) / total if truth_s.size else float("nan")
+        if truth_s.size and found_s.size:
+            after = np.clip(np.searchsorted(found_s, truth_s), 1, max(1, found_s.size - 1))
+            near_s = np.minimum(np.abs(found_s[after - 1] - truth_s), np.abs(found_s[after % found_s.size] - truth_s))
+            away_s.append(near_s[near_s <= NEAR_S])
+    return Result(f, 1000 * float(np.median(np.concatenate(away_s))), taken_s)
+
+
+class Listener:
+    """The shipped models of beats and onsets."""
+
+    def __init__(self) -> None:
+        folders = shipped_models()
+        self.beat, self.onset = BeatTracker.from_folder(folders["beat"]), OnsetDetector.from_folder(folders["onset"])
+        self.front_end = LogMel(self.beat.spec.features)
+
+    def hear(self, path: Path) -> tuple[Strokes, Beats, np.ndarray, float]:
+        """Return the drums, beats and all onsets of a file, and its length in seconds."""
+        heard = hear(path, self.front_end)
+        beats = self.beat.track(heard.spectrogram)
+        onsets, drums = self.onset.detect(heard.spectrogram)
+        return strokes_from(drums), beats, onsets.times_s, heard.duration_s
+
+
+def row(name: str, how: str, result: Result, chart: Chart | None, report: QuantiseReport | None) -> str:
+    """Return a line of the table."""
+    cells = "".join(f"{value:8.3f}" for value in result.f.values())
+    text = f"{name:18}{how:7}{cells}{result.median_ms:8.2f}{result.taken_s:7.1f}"
+    if chart is None or report is None:
+        return text
+    meters = ",".join(dict.fromkeys(meter.signature for meter in report.meters))
+    divisions = " ".join(f"{kind[:2]}{count}" for kind, count in report.divisions.items() if count)
+    return f"{text}{len(report.tempi):6}  {meters:12} {divisions:20} {report.finer:5}{report.moved:5}{report.merged:5}"
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--songs", nargs="*", default=list(SONGS), choices=list(SONGS), metavar="SONG")
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--effects", type=float, default=0.5, help="strength of the effects on the sound, 0..1")
+    parser.add_argument("--notes-only", action="store_true", help="leave the audio out")
+    parser.add_argument("--keep", type=Path, help="folder for the audio, which is not made anew")
+    given = parser.parse_args()
+    print(
+        f"{'song':18}{'from':7}{'kick':>8}{'snare':>8}{'hi-hat':>8}{'med ms':>8}{'s':>7}{'tempi':>6}"
+        f"  {'meters':12} {'divisions':20}{'finer':>6}{'moved':>5}{'merged':>7}"
+    )
+    listener = None if given.notes_only else Listener()
+    all_rows: dict[str, list[Result]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.keep or Path(scratch)
+        for name in given.songs:
+            score = song_of(name, given.seconds)
+            played = strokes_from(score.onsets())
+            results: list[tuple[str, Result, Chart | None, QuantiseReport | None]] = []
+            chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s, QuantiseOptions())
+            results.append(("notes", scored(played, chart.strokes()), chart, report))
+            if listener is not None:
+                path = folder / f"{score.id}-{given.seconds:g}-{given.effects:g}.flac"
+                if not path.exists():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    seeds = np.random.SeedSequence([7, list(SONGS).index(name)])
+                    effects = EffectsParams(strength=given.effects)
+                    made = render_score(score, seeds, Sources((default_soundfont(),)), effects)
+                    write_audio(path, made.audio, AudioFormat())
+                began = time.perf_counter()
+                heard, beats, onsets_s, duration_s = listener.hear(path)
+                chart, report = quantise(heard, beats, onsets_s, duration_s, QuantiseOptions())
+                taken_s = time.perf_counter() - began
+                results.append(("heard", scored(played, heard), None, None))
+                results.append(("audio", scored(played, chart.strokes(), taken_s), chart, report))
+            for how, result, one, said in results:
+                print(row(name, how, result, one, said), flush=True)
+                all_rows.setdefault(how, []).append(result)
+    for how, rows in all_rows.items():
+        f = {group: float(np.nanmean([result.f[group] for result in rows])) for group in GROUPS}
+        median_ms, taken_s = (
+            float(np.mean([getattr(one, field) for one in rows])) for field in ("median_ms", "taken_s")
+        )
+        print(row("mean", how, Result(f, median_ms, taken_s), None, None))
+
+
+if __name__ == "__main__":
+    main()
