@@ -114,5 +114,5 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
 
 def test_a_soundfont_without_drums_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Soundfont, "has", lambda *_: False)
-    with pytest.raises(ConfigError, match="TimGM6mb.sf2: has no sound for crash_left"):
+    with pytest.raises(ConfigError, match=r"TimGM6mb\.sf2: has no sound for crash_left"):
         write_kit(tmp_path)
