@@ -17,10 +17,10 @@ import yaml
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from backbeat.gate.paired import Differences, fall_probability, holm, lower_limits
+from backbeat.gate.paired import Differences, fall_probability, lower_limits
 from backbeat.gate.settings import GateSettings
 from backbeat.settings import read_settings
-from backbeat.statistics import Interval, proportion_interval
+from backbeat.statistics import Interval, holm, proportion_interval
 
 Table = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int], float], Table]

@@ -172,6 +172,15 @@ def paired_bootstrap(
     return bootstrap_interval(first - second, confidence=confidence, resamples=resamples, seed=seed, method=method)
 
 
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return p-values, shape (tests,), adjusted for how many they are (Holm, Scand. J. Statistics 6, 1979)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
+    return adjusted
+
+
 def summarise(
     per_track: pd.DataFrame,
     by: str | None = None,

@@ -12,7 +12,7 @@ from monitored import RUNS, reference, settings, traffic
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.errors import ConfigError, MonitoringError
-from backbeat.monitoring.comparing import Sample, chi_square, compared, direct, embedding_threshold, holm
+from backbeat.monitoring.comparing import Sample, chi_square, compared, direct, embedding_threshold
 from backbeat.monitoring.drift import Verdict, check, distinct
 from backbeat.monitoring.reference import REFERENCE, Reference, shipped_reference
 from backbeat.monitoring.references import FOLDER, References
@@ -199,13 +199,6 @@ def test_a_new_name_is_no_infinity() -> None:
     before, now = np.array(["mp3"] * 300), np.array(["mp3"] * 99 + ["opus"])
     assert 0.05 < chi_square(before, now) <= 1
     assert chi_square(before, np.array(["opus"] * 100)) < 1e-50
-
-
-def test_p_values_are_adjusted_as_by_holm() -> None:
-    # Holm 1979, by hand: 3 * 0.01, 2 * 0.03, then no less than before.
-    assert holm([0.03, 0.01, 0.04]).tolist() == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
-    assert holm([]).size == 0
 
 
 def test_the_threshold_of_embeddings_is_what_permutations_reach() -> None:

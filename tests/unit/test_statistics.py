@@ -14,6 +14,7 @@ from backbeat.errors import ConfigError
 from backbeat.statistics import (
     Interval,
     bootstrap_interval,
+    holm,
     micro_f_interval,
     paired_bootstrap,
     proportion_interval,
@@ -181,3 +182,11 @@ def test_a_share_has_a_width_even_when_all_are_alike():
     assert math.isnan(proportion_interval([]).value)
     with pytest.raises(ConfigError, match="confidence 2"):
         proportion_interval([1], confidence=2)
+
+
+def test_p_values_are_adjusted_as_by_holm():
+    # Holm 1979, by hand: 3 * 0.01, 2 * 0.03, then no less than before.
+    assert holm([0.03, 0.01, 0.04]).tolist() == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert holm([]).size == 0

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from backbeat.evaluation.measures import style_name
 from backbeat.gate.decision import Check, Group, TestSet
-from backbeat.gate.paired import Differences, fall_probability, gather, holm, limits, student_limits
+from backbeat.gate.paired import Differences, fall_probability, gather, limits, student_limits
 from backbeat.gate.settings import GROUP_KINDS, GateSettings
 from backbeat.genre.score import CALIBRATION_BINS, expected_calibration_error
-from backbeat.statistics import Interval, bootstrap_interval
+from backbeat.statistics import Interval, bootstrap_interval, holm
 
 _LISTED = 6
 
@@ -123,7 +123,7 @@ def group_table(
     ]
     judged = [part for part in parts if part[3].sources >= settings.least_group_tracks]
     chances = dict(
-        zip([part[:2] for part in judged], holm([fall_probability(part[3]) for part in judged]), strict=True)
+        zip([part[:2] for part in judged], holm([fall_probability(part[3]) for part in judged]).tolist(), strict=True)
     )
     groups, focus = [whole], []
     for kind, name, rows, found in parts:

@@ -135,16 +135,6 @@ def student_limits(found: Differences, level: float) -> tuple[float, float]:
     return found.mean - reach, found.mean + reach
 
 
-def holm(probabilities: Sequence[float]) -> list[float]:
-    """Adjust probabilities for there being several (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    adjusted = [1.0] * len(probabilities)
-    reached = 0.0
-    for rank, place in enumerate(sorted(range(len(probabilities)), key=lambda index: probabilities[index])):
-        reached = max(reached, min(1.0, (len(probabilities) - rank) * probabilities[place]))
-        adjusted[place] = reached
-    return adjusted
-
-
 def _errors(sums: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the standard error of each mean, shape (comparisons,), from sources, shape (comparisons, sources)."""
     count, totals = sums.shape[1], sizes.sum(axis=1)

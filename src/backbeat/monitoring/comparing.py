@@ -9,7 +9,7 @@ permutation (`embedding_threshold`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -277,12 +277,3 @@ def _register() -> None:
         name=CHI_SQUARE, display_name="chi-square of two samples", allowed_feature_types=[ColumnType.Categorical]
     )
     register_stattest(made, run)
-
-
-def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Return p-values adjusted for how many they are (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
-    return adjusted

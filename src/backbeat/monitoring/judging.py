@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.monitoring.comparing import Sample, holm, missing_differs
+from backbeat.monitoring.comparing import Sample, missing_differs
 from backbeat.monitoring.reference import INPUTS
 from backbeat.monitoring.verdict import ColumnDrift, DriftSettings
 from backbeat.music.drums import DRUMS
+from backbeat.statistics import holm
 
 if TYPE_CHECKING:
     import pandas as pd
