@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,6 +82,17 @@ class ModelSpec:
             return cls(**found)
         except (KeyError, TypeError) as error:
             raise ModelError(f"the specification is incomplete or has unknown entries: {error}") from None
+
+
+def join_hashes(hashes: Mapping[str, str]) -> str:
+    """Return the hashes of corpora, by name, as a specification has them in `data_hash`."""
+    return ",".join(f"{name}={value}" for name, value in sorted(hashes.items()))
+
+
+def split_hashes(data_hash: str) -> dict[str, str]:
+    """Return the hash of each corpus by its name: undo `join_hashes`."""
+    parts = (part.strip().partition("=") for part in data_hash.split(",") if part.strip())
+    return {name: value for name, _, value in parts}
 
 
 class Specification(Protocol):

@@ -30,7 +30,7 @@ from backbeat.features import FeatureParams
 from backbeat.genre.classifier import GenreClassifier
 from backbeat.genre.head import fit_own_genres, heard
 from backbeat.learning import Optimisation
-from backbeat.model import load_spec, save_model
+from backbeat.model import join_hashes, load_spec, save_model
 from backbeat.spectrograms import spectrograms
 from backbeat.starting import EPOCHS_ANEW, EPOCHS_ON, going_on
 from backbeat.statistics import Interval
@@ -230,7 +230,7 @@ def _learn_genres(
     classes = own.classifier.spec.classes
     hashes = data_hashes(places, "genre")
     commit = git_commit()
-    names = ",".join(f"{name}={value}" for name, value in sorted(hashes.items()))
+    names = join_hashes(hashes)
     tags = {"task": "genre", "commit": commit, "data": names, "start": model.spec.run}
     with tracked_run(tracking, f"genre-head-{trainer.seed}", tags) as run:
         run.params({"start": str(start), "seed": trainer.seed, "tracks": len(known), "classes": ", ".join(classes)})

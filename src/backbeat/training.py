@@ -28,7 +28,7 @@ from backbeat.errors import ConfigError, CorpusError
 from backbeat.features import FeatureParams
 from backbeat.files import write_text
 from backbeat.learning import Optimisation, TaskModule, WindowData, WindowTask
-from backbeat.model import ModelSpec, save_model, weights_of
+from backbeat.model import ModelSpec, join_hashes, save_model, weights_of
 from backbeat.separation.score import score_track
 from backbeat.separation.stems import StemStore
 from backbeat.separation.store import SeparatorSpec
@@ -196,7 +196,7 @@ def train(
     start_from = "" if start is None else take_weights(start, work.module, task.name, work.features)
     hashes = data_hashes(places, task.name)
     commit = git_commit()
-    tags = {"task": task.name, "commit": commit, "data": _join(hashes), "start": start_from}
+    tags = {"task": task.name, "commit": commit, "data": join_hashes(hashes), "start": start_from}
     with tracked_run(tracking, f"{task.name}-{trainer.seed}", tags) as run:
         run.params(recorded)
         run.text(environment(), "environment.txt")
@@ -204,7 +204,7 @@ def train(
             run.corpus(name, value.partition(":")[2], "training")
         history = _fit(work, task, trainer, places, {**hashes, "start": start_from}, run)
         work.module.eval()
-        spec = work.finish(Origin(run.run_id, _join(hashes), commit, licences(tracks), start_from))
+        spec = work.finish(Origin(run.run_id, join_hashes(hashes), commit, licences(tracks), start_from))
         run.metrics({f"valid_{name}": value for name, value in spec.metrics.items()})
         run.model(*work.export(), "model")
         _write_curves(places.curves, history)
@@ -302,10 +302,6 @@ def licences(tracks: Sequence[LabelledTrack]) -> str:
     """Join the licences of the tracks that the weights were made from, each named once."""
     named = {part for track in tracks if track.split != "test" for part in track.licence.split(" AND ") if part}
     return " AND ".join(sorted(named))
-
-
-def _join(hashes: dict[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(hashes.items()))
 
 
 class _History(Callback):

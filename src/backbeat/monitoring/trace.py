@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.errors import ModelError, MonitoringError
-from backbeat.model import ModelSpec, load_spec
+from backbeat.model import ModelSpec, load_spec, split_hashes
 from backbeat.monitoring.rows import Row
 from backbeat.monitoring.store import MonitoringStore
 
@@ -99,12 +99,11 @@ def _answer(row: Row, registry: Registry | None) -> Answer:
 
 def _origin(task: str, lineage: dict[str, Any], registry: Registry | None) -> Origin:
     told = {name: str(lineage.get(name) or "") for name in ("name", "version", "source", "run", "commit", "licence")}
-    hashes = [one.strip().partition("=") for one in str(lineage.get("data_hash") or "").split(",") if one.strip()]
     parameters, parameters_of = _parameters(task, told, registry)
     return Origin(
         task=task,
         **told,
-        data={corpus: digest for corpus, _, digest in hashes},
+        data=split_hashes(str(lineage.get("data_hash") or "")),
         parameters=parameters,
         parameters_of=parameters_of,
     )

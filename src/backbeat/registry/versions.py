@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backbeat.model import ModelSpec
+from backbeat.model import ModelSpec, split_hashes
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -117,7 +117,7 @@ def differences(
             {"commit": first.commit, "licence": first.licence},
             {"commit": second.commit, "licence": second.licence},
         ),
-        ("data", _hashes(first.data_hash), _hashes(second.data_hash)),
+        ("data", split_hashes(first.data_hash), split_hashes(second.data_hash)),
         ("parameter", *parameters),
     ):
         told += [
@@ -137,8 +137,3 @@ def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[st
 
 def _shown(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
-
-
-def _hashes(data_hash: str) -> dict[str, str]:
-    """Return the hash of each corpus by its name."""
-    return dict(part.strip().split("=", 1) for part in data_hash.split(",") if "=" in part)
