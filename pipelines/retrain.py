@@ -27,7 +27,7 @@ from backbeat.retraining.reasons import Reasons, Signs
 from backbeat.retraining.running import Asked, Site, retrain
 from backbeat.retraining.workspace import PARAMS, checkout_root
 from backbeat.settings import read_settings
-from backbeat.tracking import Tracking
+from backbeat.tracking import Tracking, sqlite_file
 from pipelines.settings import CONF, plain, read, trainer
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ def absolute(tracking: Tracking, root: Path) -> Tracking:
     """Return where runs are kept in words that mean the same in every folder; ConfigError without tracking."""
     if not tracking.uri:
         raise ConfigError("retraining needs a registry: MLFLOW_TRACKING_URI, or tracking=local")
-    path = tracking.uri.removeprefix("sqlite:///")
-    if path == tracking.uri or Path(path).is_absolute():
-        return tracking
-    return replace(tracking, uri=f"sqlite:///{root / path}")
+    file = sqlite_file(tracking.uri)
+    return tracking if file is None else replace(tracking, uri=f"sqlite:///{root / file}")
 
 
 def _experiment(name: str) -> str:

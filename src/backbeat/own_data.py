@@ -34,7 +34,7 @@ from backbeat.model import join_hashes, load_spec, save_model
 from backbeat.spectrograms import spectrograms
 from backbeat.starting import EPOCHS_ANEW, EPOCHS_ON, going_on
 from backbeat.statistics import Interval
-from backbeat.tracking import Tracking, environment, git_commit, tracked_run
+from backbeat.tracking import MODEL_FOLDER, Tracking, environment, git_commit, tracked_run
 from backbeat.training import Places, TaskSettings, TrainerSettings, card, data_hashes, licences, train
 
 Scores = dict[str, Interval]
@@ -259,7 +259,7 @@ def _learn_genres(
         )
         save_model(places.output, own.classifier.network, spec, card(spec, known, divided=False))
         run.metrics({f"cross_validated_{name}": found.value for name, found in cross.items()})
-        run.files(places.output, "folder")
+        run.files(places.output, MODEL_FOLDER)
     after, examples = cross, []
     if divided and any(track.split == "test" for track in tracks):
         examples = examples_from_features("genre", tracks, store)

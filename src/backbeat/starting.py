@@ -14,7 +14,7 @@ from backbeat.features import FeatureParams
 from backbeat.learning import Optimisation, TaskModule
 from backbeat.model import SPEC, load_spec, load_weights
 from backbeat.separation.store import read_spec
-from backbeat.tracking import Tracking, logged_run
+from backbeat.tracking import MODEL_FOLDER, Tracking, logged_run
 
 #: Epochs of going on from weights that there are, and of beginning anew, when none are asked for.
 EPOCHS_ON, EPOCHS_ANEW = 10, 40
@@ -54,7 +54,7 @@ def started(start_from: str, tracking: Tracking) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory(prefix="backbeat-start-") as temporary:
         run = logged_run(tracking, start_from)
-        folder = run.file("folder", Path(temporary)) if run else None
+        folder = run.file(MODEL_FOLDER, Path(temporary)) if run else None
         if folder is None:
             raise ConfigError(f"{start_from}: is neither a model folder nor a run of MLflow that keeps a model")
         yield folder

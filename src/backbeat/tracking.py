@@ -32,6 +32,7 @@ from backbeat.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -39,8 +40,10 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 _NOISY = ("store.db.utils", "store.model_registry", "tracking.fluent")
-#: Seconds and tries of a question to a server that may be away, where nobody trains and waits for it.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+#: Where training logs the model folder, among the artifacts of its run.
+MODEL_FOLDER = "folder"
+#: Seconds and tries of a question.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 def hush_mlflow() -> None:
@@ -49,6 +52,12 @@ def hush_mlflow() -> None:
         os.environ.setdefault(variable, value)
     for logger in (*(f"mlflow.{name}" for name in _NOISY), "alembic.runtime.migration"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+
+
+def hurry_mlflow() -> None:
+    """Let a question to a server that may be away end soon, where nobody trains and waits for it."""
+    for variable, value in _PATIENCE.items():
+        os.environ.setdefault(variable, value)
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,15 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a store that is one; None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
     """Let one process at a time open a SQLite store: migrating a fresh one twice at once breaks it."""
-    path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    path = sqlite_file(uri)
     if path is None:
         yield
         return
@@ -268,8 +282,8 @@ def _experiment_id(client: MlflowClient, tracking: Tracking) -> str:
     found = client.get_experiment_by_name(tracking.experiment)
     if found:
         return str(found.experiment_id)
-    file = tracking.uri.removeprefix("sqlite:///")
-    place = None if file == tracking.uri else str(Path(file).absolute().parent / "mlruns" / tracking.experiment)
+    file = sqlite_file(tracking.uri)
+    place = None if file is None else str(file.absolute().parent / "mlruns" / tracking.experiment)
     return str(client.create_experiment(tracking.experiment, place))
 
 
@@ -294,12 +308,7 @@ def tracked_run(tracking: Tracking, name: str, tags: Mapping[str, str], run_id: 
     with store_lock(tracking.uri):
         try:
             mlflow.set_tracking_uri(tracking.uri)
-            known = bool(run_id) and any(
-                run.info.run_id == run_id
-                for run in mlflow.search_runs(
-                    filter_string=f"attributes.run_id = '{run_id}'", output_format="list", search_all_experiments=True
-                )
-            )
+            known = known_run(mlflow.MlflowClient(), run_id) is not None
             # Not `set_experiment`, which would hold for the process and refuse runs of any other experiment.
             opened = bool(os.environ.get("MLFLOW_RUN_ID"))
             experiment_id = None if known or opened else _experiment_id(mlflow.MlflowClient(), tracking)
@@ -333,9 +342,7 @@ class LoggedRun:
             If the tracking server cannot be reached.
         """
         with _asked(self.tracking) as client:
-            if not any(one.path == name for one in client.list_artifacts(self.run_id, name.rpartition("/")[0] or None)):
-                return None
-            return Path(client.download_artifacts(self.run_id, name, str(folder)))
+            return logged_file(client, self.run_id, name, folder)
 
     def text(self, name: str) -> str | None:
         """Return an artifact that is a text; None where the run has none such. Errors as of `file`."""
@@ -352,12 +359,27 @@ def logged_run(tracking: Tracking, run_id: str) -> LoggedRun | None:
     ConfigError
         If the tracking server cannot be reached or the URI makes no sense.
     """
-    if not tracking.uri or not re.fullmatch(r"[0-9a-zA-Z]+", run_id):
+    if not tracking.uri:
         return None
     with _asked(tracking) as client:
-        experiments = [one.experiment_id for one in client.search_experiments()]
-        known = client.search_runs(experiments, f"attributes.run_id = '{run_id}'")
-        return LoggedRun(run_id, dict(known[0].data.tags), tracking) if known else None
+        known = known_run(client, run_id)
+        return LoggedRun(run_id, dict(known.data.tags), tracking) if known else None
+
+
+def known_run(client: MlflowClient, run_id: str) -> MlflowRun | None:
+    """Return a run that a store has, whatever experiment it is of; None for one that it has not, or has deleted."""
+    if not re.fullmatch(r"[0-9a-zA-Z]+", run_id):
+        return None
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, f"attributes.run_id = '{run_id}'")
+    return found[0] if found else None
+
+
+def logged_file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
+    """Bring an artifact of a run into a folder; return where it is, None where the run has none such."""
+    if not any(one.path == name for one in client.list_artifacts(run_id, name.rpartition("/")[0] or None)):
+        return None
+    return Path(client.download_artifacts(run_id, name, str(folder)))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from backbeat.separation.stems import StemStore
 from backbeat.separation.store import SeparatorSpec
 from backbeat.separation.task import BatchFirst, SegmentData, SeparationSettings, SeparationTask
 from backbeat.starting import take_weights
-from backbeat.tracking import Run, Tracking, environment, git_commit, tracked_run
+from backbeat.tracking import MODEL_FOLDER, Run, Tracking, environment, git_commit, tracked_run
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def train(
         run.model(*work.export(), "model")
         _write_curves(places.curves, history)
         save_model(places.output, work.module.network, spec, card(spec, tracks))
-        run.files(places.output, "folder")
+        run.files(places.output, MODEL_FOLDER)
     shutil.rmtree(places.checkpoints, ignore_errors=True)
     return spec
 

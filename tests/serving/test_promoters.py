@@ -23,8 +23,7 @@ from backbeat.errors import RegistryError
 from backbeat.files import write_json
 from backbeat.model import SPEC, WEIGHTS, load_spec
 from backbeat.registry import Registry, Version
-from backbeat.registry.store import FOLDER
-from backbeat.tracking import Tracking, tracked_run
+from backbeat.tracking import MODEL_FOLDER, Tracking, tracked_run
 
 NAME = "backbeat-beat"
 
@@ -119,7 +118,8 @@ def test_on_a_server_over_postgresql(processes: ForkServerContext, tmp_path: Pat
         # What was registered goes through the server alone, into the artifact store and back.
         fetched = registry.fetch(versions[0], tmp_path / "places")
         assert (fetched / WEIGHTS).read_bytes() == (shipped_models()["beat"] / WEIGHTS).read_bytes()
-        assert list((tmp_path / "mlflow" / "artifacts").glob(f"**/{versions[0].run}/artifacts/{FOLDER}/{WEIGHTS}"))
+        kept = tmp_path / "mlflow" / "artifacts"
+        assert list(kept.glob(f"**/{versions[0].run}/artifacts/{MODEL_FOLDER}/{WEIGHTS}"))
         assert registry.register(tmp_path / "model-0") == versions[0]
         # Killed between what it writes and the alias.
         before = registry.standing("beat")
@@ -202,7 +202,7 @@ def test_a_registration_that_is_killed_is_done_again(
 ) -> None:
     with tracked_run(Tracking(registry.uri, "backbeat"), "training", {}) as run:
         folder = folder_of(tmp_path, "tracked", run.run_id)
-        run.files(folder, FOLDER)
+        run.files(folder, MODEL_FOLDER)
     for number, (asked, when) in enumerate(
         [("create_registered_model", "after"), ("create_model_version", "before"), ("create_model_version", "after")]
     ):
@@ -216,7 +216,7 @@ def test_a_registration_that_is_killed_is_done_again(
 def test_registering_at_once_makes_one_version(registry: Registry, tmp_path: Path) -> None:
     with tracked_run(Tracking(registry.uri, "backbeat"), "training", {}) as run:
         folder = folder_of(tmp_path, "tracked", run.run_id)
-        run.files(folder, FOLDER)
+        run.files(folder, MODEL_FOLDER)
     made: list[Version] = []
     ones = [threading.Thread(target=lambda: made.append(registry.register(folder))) for _ in range(4)]
     for one in ones:

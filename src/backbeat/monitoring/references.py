@@ -6,7 +6,6 @@ compared with. Files that are here already go before: what the pipeline made las
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from backbeat.errors import MonitoringError
 from backbeat.files import atomic_path
 from backbeat.monitoring.reference import REFERENCE, Reference
-from backbeat.tracking import PATIENCE, LoggedRun, Tracking, logged_run
+from backbeat.tracking import LoggedRun, Tracking, hurry_mlflow, logged_run
 
 #: Where a run keeps it, among the artifacts.
 FOLDER = "reference"
@@ -72,8 +71,7 @@ class References:
         """Return references that the runs keep, and those of the runs by which their models were trained before."""
         if not self.registry:
             return []
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
+        hurry_mlflow()
         before: dict[str, str] = {}
         paths = []
         for run in dict.fromkeys(known.values()):

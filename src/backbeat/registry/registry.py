@@ -24,9 +24,9 @@ from backbeat.errors import ConfigError, ModelError, RegistryError
 from backbeat.files import atomic_path, write_json
 from backbeat.model import CARD, SPEC, WEIGHTS, ModelSpec, load_spec
 from backbeat.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Chain, Entry, Event, author, replay
-from backbeat.registry.store import FOLDER, ModelStore
+from backbeat.registry.store import ModelStore
 from backbeat.registry.versions import Difference, Version, differences, registered_name, tags_of, time_of, version_of
-from backbeat.tracking import Tracking, tracked_run
+from backbeat.tracking import MODEL_FOLDER, Tracking, tracked_run
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -46,11 +46,13 @@ class Registry:
     ----------
     uri
         MLflow's tracking URI: an address, or SQLite as `sqlite:///mlflow.db`.
+    make
+        Whether a SQLite file that is not there yet is made; else that is a RegistryError.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, make: bool = True) -> None:
         self.uri = uri
-        self._store = ModelStore(uri)
+        self._store = ModelStore(uri, make=make)
         self._read: dict[str, dict[int, Entry | None]] = {}
 
     def register(self, folder: Path) -> Version:
@@ -308,10 +310,11 @@ class Registry:
 
     def _was_logged(self, folder: Path, run: str) -> bool:
         """Tell whether a run of this registry logged the model of a folder; ModelError when it logged another."""
-        if not self._store.has_logged(run, SPEC):
-            return False
         with tempfile.TemporaryDirectory(prefix="backbeat-registry-") as temporary:
-            if _content(self._store.download(run, Path(temporary))) != _content(folder):
+            come = self._store.logged(run, Path(temporary))
+            if come is None or not (come / SPEC).is_file():
+                return False
+            if _content(come) != _content(folder):
                 raise ModelError(f"{folder}: is not the model that run {run} logged; train it again to register it")
         return True
 
@@ -324,7 +327,7 @@ class Registry:
         ):
             run.params({"network": spec.network, "decoding": spec.decoding})
             run.metrics(spec.metrics)
-            run.files(folder, FOLDER)
+            run.files(folder, MODEL_FOLDER)
         return run.run_id
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,14 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from backbeat.errors import ConfigError, RegistryError
-from backbeat.tracking import PATIENCE, hush_mlflow, store_lock, unsecret
+from backbeat.tracking import (
+    MODEL_FOLDER,
+    hurry_mlflow,
+    hush_mlflow,
+    known_run,
+    logged_file,
+    sqlite_file,
+    store_lock,
+    unsecret,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-#: Where training logs the model folder, among the artifacts of its run.
-FOLDER = "folder"
 #: Characters of a version's description.
 _DESCRIPTION = 5000
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -31,14 +37,21 @@ class ModelStore:
     ----------
     uri
         MLflow's tracking URI: an address, or SQLite as `sqlite:///mlflow.db`.
+    make
+        Whether a SQLite file that is not there yet is made; else that is a RegistryError.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, make: bool = True) -> None:
         if not uri:
             raise ConfigError("a registry has a tracking URI, such as sqlite:///mlflow.db or http://localhost:5000")
+        file = sqlite_file(uri)
+        if file is not None and not make and not file.is_file():
+            raise RegistryError(
+                f"{file}: there is no registry here; name one with --registry, or begin one: "
+                "`backbeat models register FOLDER`"
+            )
         self.uri = uri
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
+        hurry_mlflow()
         hush_mlflow()
         from mlflow import MlflowClient
 
@@ -47,7 +60,7 @@ class ModelStore:
 
     def append(self, name: str, run: str, tags: Mapping[str, str], description: str) -> ModelVersion:
         """Add a version of a run's folder; they are numbered one after the other, whoever adds from wherever."""
-        source, text = f"runs:/{run}/{FOLDER}", description[:_DESCRIPTION]
+        source, text = f"runs:/{run}/{MODEL_FOLDER}", description[:_DESCRIPTION]
         with self.asked(), store_lock(self.uri):
             if not self._client.search_registered_models(f"name = '{name}'"):
                 self._unless("RESOURCE_ALREADY_EXISTS", self._client.create_registered_model, name)
@@ -106,18 +119,16 @@ class ModelStore:
             found = self._unless("RESOURCE_DOES_NOT_EXIST", self._client.get_run, run)
         return dict(found.data.params) if found else {}
 
-    def has_logged(self, run: str, name: str) -> bool:
-        """Tell whether a run is known and has a file of that name in its folder."""
+    def logged(self, run: str, place: Path) -> Path | None:
+        """Bring the folder that a run logged into another; None where the run is not known, or logged none."""
         with self.asked():
-            experiments = [one.experiment_id for one in self._client.search_experiments()]
-            if not run or not self._client.search_runs(experiments, f"attributes.run_id = '{run}'"):
-                return False
-            return any(one.path == f"{FOLDER}/{name}" for one in self._client.list_artifacts(run, FOLDER))
+            known = known_run(self._client, run)
+            return None if known is None else logged_file(self._client, run, MODEL_FOLDER, place)
 
     def download(self, run: str, place: Path) -> Path:
-        """Bring a run's folder into another; return where it is."""
+        """Bring the folder of a version's run into another; return where it is."""
         with self.asked():
-            return Path(self._client.download_artifacts(run, FOLDER, str(place)))
+            return Path(self._client.download_artifacts(run, MODEL_FOLDER, str(place)))
 
     @staticmethod
     def _unless(code: str, ask: Callable[..., _T], *words: str) -> _T | None:
