@@ -305,6 +305,23 @@ def test_a_registry_that_is_none_is_said() -> None:
         Registry("http://me:secret@127.0.0.1:9").champion("beat")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["versions", "beat"],
+        ["history", "beat"],
+        ["diff", "beat", "1", "2"],
+        ["promote", "beat", "1", "--why", "x"],
+        ["rollback", "beat", "--why", "x"],
+    ],
+)
+def test_to_ask_a_registry_that_is_not_there_makes_none(tmp_path: Path, words: list[str]) -> None:
+    result = CliRunner().invoke(app, ["models", *words, "--registry", f"sqlite:///{tmp_path}/deep/mlflow.db"])
+    assert isinstance(result.exception, RegistryError)
+    assert "mlflow.db: there is no registry here; name one with --registry, or begin one" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_commands(registry: Registry, model: Model) -> None:
     folders = [str(model("genre", run="", commit=commit)) for commit in ("3", "4")]
     assert "no version of genre is registered" in run(registry, "versions", "genre")

@@ -62,9 +62,7 @@ def register_models(
 @registered_app.command("versions", epilog="Example: [bold]backbeat models versions beat[/bold]")
 def list_versions(task: _TASK, as_json: _JSON = False, registry: _REGISTRY = _DEFAULT) -> None:
     """List the registered versions of a task, newest first, and which is champion and challenger."""
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
+    versions = _opened(registry)
     found = versions.versions(task)
     challenger = versions.challenger(task)
     roles = {challenger.version: "challenger"} if challenger else {}
@@ -100,9 +98,7 @@ def promote_model(
     registry: _REGISTRY = _DEFAULT,
 ) -> None:
     """Make a registered version the champion of its task: services that follow the registry take it up in seconds."""
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
+    versions = _opened(registry)
     made = versions.get(task, version)
     known = versions.standing(task) if instead_of is None else None if instead_of == "none" else instead_of
     _say(versions.promote(made, instead_of=known, why=why))
@@ -113,9 +109,7 @@ def promote_model(
 )
 def roll_back(task: _TASK, why: _WHY, instead_of: _INSTEAD_OF = None, registry: _REGISTRY = _DEFAULT) -> None:
     """Make the champion before the present one champion again; once more goes back further."""
-    from backbeat.registry import Registry
-
-    _say(Registry(registry).rollback(task, why=why, instead_of=instead_of))
+    _say(_opened(registry).rollback(task, why=why, instead_of=instead_of))
 
 
 @registered_app.command("history", epilog="Example: [bold]backbeat models history beat[/bold]")
@@ -124,9 +118,7 @@ def show_history(task: _TASK, as_json: _JSON = False, registry: _REGISTRY = _DEF
 
     MLflow's alias `champion` follows this history; where it was moved by hand, it is set back.
     """
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
+    versions = _opened(registry)
     events, champion = versions.history(task), versions.standing(task)
     if as_json:
         typer.echo(json.dumps([event.to_dict() for event in events], ensure_ascii=False, indent=2))
@@ -160,9 +152,7 @@ def show_difference(
     registry: _REGISTRY = _DEFAULT,
 ) -> None:
     """Tell in what two versions differ: scores, commit, licence, data and parameters."""
-    from backbeat.registry import Registry
-
-    versions = Registry(registry)
+    versions = _opened(registry)
     one, other = (_resolved(versions, task, word) for word in (first, second))
     found = versions.diff(one, other)
     if as_json:
@@ -177,6 +167,13 @@ def show_difference(
         _print(table)
     else:
         typer.echo(f"{one.name} and {other.name} do not differ in what is registered of them")
+
+
+def _opened(uri: str) -> Registry:
+    """Open a registry that is there: to ask one that is not would leave an empty one behind."""
+    from backbeat.registry import Registry
+
+    return Registry(uri, make=False)
 
 
 def _resolved(versions: Registry, task: str, word: str) -> Version:

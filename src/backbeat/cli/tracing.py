@@ -57,7 +57,7 @@ def trace(
         )
     store = MonitoringStore(database) if database else MonitoringStore.at(state)
     uri = registry or ("sqlite:///mlflow.db" if Path("mlflow.db").is_file() else None)
-    answers = find(store, request_id, Registry(uri) if uri else None)
+    answers = find(store, request_id, Registry(uri, make=False) if uri else None)
     store.close()
     if as_json:
         told = [{**asdict(answer), "at": answer.at.isoformat()} for answer in answers]
