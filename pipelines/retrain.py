@@ -172,7 +172,7 @@ class _Real:
 
     def monitoring(self) -> MonitoringStore | None:
         """Return the monitoring database; None where no service has made one."""
-        if self._monitoring is None and (self.watched.database or self.watched.place("monitoring.db").is_file()):
+        if self._monitoring is None and self.watched.there:
             self._monitoring = self.watched.open_store()
         return self._monitoring
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +33,13 @@ def trace(
         ),
     ] = None,
     state: Annotated[
-        Path, typer.Option(envvar="BACKBEAT_MONITORING__STATE", help="The service's folder of state.")
-    ] = Path("state"),
+        Path | None,
+        typer.Option(
+            envvar="BACKBEAT_MONITORING__STATE",
+            help="The service's folder of state; state/ here when left out.",
+            show_default=False,
+        ),
+    ] = None,
     registry: Annotated[
         str | None,
         typer.Option(
@@ -45,20 +51,19 @@ def trace(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Tell where an answer comes from: model, version, run, commit, parameters, data and its licences."""
-    from backbeat.errors import MonitoringError
-    from backbeat.monitoring.store import MonitoringStore
+    """Tell where an answer comes from: model, version, run, commit, parameters, data and its licences.
+
+    BACKBEAT_MONITORING names the file of settings of `backbeat monitor`, where there is one.
+    """
+    from backbeat.monitoring.settings import load_monitoring
     from backbeat.monitoring.trace import trace as find
     from backbeat.registry import Registry
 
-    if database is None and not (state / "monitoring.db").is_file():
-        raise MonitoringError(
-            f"{state / 'monitoring.db'}: no service has kept records here; name --database or --state"
-        )
-    store = MonitoringStore(database) if database else MonitoringStore.at(state)
+    known = load_monitoring()
+    settings = replace(known, database=database or known.database, state=str(state or known.state))
     uri = registry or ("sqlite:///mlflow.db" if Path("mlflow.db").is_file() else None)
-    answers = find(store, request_id, Registry(uri, make=False) if uri else None)
-    store.close()
+    with closing(settings.open_store(make=False)) as store:
+        answers = find(store, request_id, Registry(uri, make=False) if uri else None)
     if as_json:
         told = [{**asdict(answer), "at": answer.at.isoformat()} for answer in answers]
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))

@@ -12,7 +12,7 @@ from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.alerts import Rule, Silence, check_rules
 from backbeat.monitoring.measures import MeasureSettings
 from backbeat.monitoring.retention import RetentionSettings
-from backbeat.monitoring.store import MonitoringStore
+from backbeat.monitoring.store import DATABASE, MonitoringStore
 from backbeat.monitoring.webhook import DeliverySettings, Target
 from backbeat.settings import layered, read_settings
 
@@ -82,21 +82,24 @@ class MonitoringSettings:
         """Return where something of the state lies."""
         return Path(self.state) / name
 
+    @property
+    def there(self) -> bool:
+        """Whether there is a database: one that is named is taken to be."""
+        return bool(self.database) or self.place(DATABASE).is_file()
+
     def open_store(self, *, make: bool = True) -> MonitoringStore:
         """Open the database; errors as of `MonitoringStore`.
 
         Without `make`, MonitoringError where it is a file that is not there yet: nobody has served anything.
         """
-        if self.database:
-            return MonitoringStore(self.database)
-        if not make and not self.place("monitoring.db").is_file():
+        if not make and not self.there:
             raise MonitoringError(self.nothing_here())
-        return MonitoringStore.at(Path(self.state))
+        return MonitoringStore(self.database) if self.database else MonitoringStore.at(Path(self.state))
 
     def nothing_here(self) -> str:
         """Say that there is no database, and what to do."""
         return (
-            f"{self.place('monitoring.db')}: no service has kept records here; "
+            f"{self.place(DATABASE)}: no service has kept records here; "
             f"name another folder in {VARIABLE}__STATE, or a database in {VARIABLE}__DATABASE"
         )
 

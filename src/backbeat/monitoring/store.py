@@ -23,6 +23,8 @@ from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, PREDICTIONS
 
 #: Embeddings are kept in half precision: drift is looked for in their distribution, not in their last digits.
 _EMBEDDING = np.float16
+#: The file, where it is SQLite in a service's folder of state.
+DATABASE = "monitoring.db"
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 #: Of PostgreSQL's advisory lock: any number that nobody else uses.
 _LOCK = 7_391_201
@@ -61,7 +63,7 @@ class MonitoringStore:
     def at(cls, folder: Path) -> MonitoringStore:
         """Open the SQLite database of a folder, which is made where there is none."""
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{(folder / 'monitoring.db').absolute()}")
+        return cls(f"sqlite:///{(folder / DATABASE).absolute()}")
 
     def close(self) -> None:
         """Let go of the database."""
