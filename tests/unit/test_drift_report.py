@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from monitored import RUNS, measures, reference, settings, traffic
 
@@ -33,10 +34,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BEFORE = reference()
 
 
+def report(rows: pd.DataFrame, folder: Path, *, evidently: bool = False) -> Path:
+    verdict, estimated = check(rows, BEFORE, settings(), direct), estimate(rows, BEFORE)
+    return write_report(verdict, estimated, rows, BEFORE, folder, evidently=evidently)
+
+
 def test_the_page_begins_with_the_verdict_and_shows_what_changed(tmp_path: Path) -> None:
     rows = traffic(150, 1, quieter_db=8)
     rows["codec"] = "<b>opus</b>"
-    page = write_report(check(rows, BEFORE, settings(), direct), rows, BEFORE, tmp_path).read_text()
+    page = report(rows, tmp_path).read_text()
     text = re.sub(r"data:image[^\"]*", "", page)
     assert text.index("<h1") < text.index(">Drift<") < text.index("3 of 9 input columns") < text.index("<table")
     pictures = re.findall(r'alt="([a-z_]+): reference and now"', text)
@@ -48,19 +54,19 @@ def test_the_page_begins_with_the_verdict_and_shows_what_changed(tmp_path: Path)
     assert len(page) < 500_000
     told = json.loads((tmp_path / "drift.json").read_text())
     assert told["drift"] is True
-    assert told["estimate"]["genre_accuracy"]["count"] == 150
+    assert told["estimated"]["genre_accuracy"]["count"] == 150
     assert not (tmp_path / "evidently.html").exists()
 
 
 def test_a_page_without_drift_and_one_without_a_verdict(tmp_path: Path) -> None:
     rows = traffic(150, 2)
-    page = write_report(check(rows, BEFORE, settings(), direct), rows, BEFORE, tmp_path, evidently=True).read_text()
+    page = report(rows, tmp_path, evidently=True).read_text()
     assert ">No drift<" in page
     assert "<figure" not in page
     assert 'href="evidently.html"' in page
     assert (tmp_path / "evidently.html").stat().st_size > 1e6
     few = traffic(5, 2)
-    page = write_report(check(few, BEFORE, settings(), direct), few, BEFORE, tmp_path / "few").read_text()
+    page = report(few, tmp_path / "few").read_text()
     assert ">Not judged<" in page
     assert "too few files to judge: 5" in page
 

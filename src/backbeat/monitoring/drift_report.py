@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from backbeat.look import BEAT, FAINT, WAVE, data_uri, drawing, plain_axes, titl
 from backbeat.monitoring.comparing import METHODS, Sample, evidently_run, quiet_evidently
 from backbeat.monitoring.drift import distinct
 from backbeat.monitoring.judging import asked
-from backbeat.monitoring.performance import estimate
 from backbeat.pages import render
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from backbeat.monitoring.reference import Reference
     from backbeat.monitoring.verdict import ColumnDrift, Verdict
+    from backbeat.statistics import Interval
 
 PAGE, VERDICT, EVIDENTLY = "drift.html", "drift.json", "evidently.html"
 #: Pictures of so many columns at most, those that are furthest first.
@@ -34,17 +35,28 @@ _ESTIMATES = {"genre_accuracy": "genres right", "beat_f": "beats F"}
 _TESTS = {"number": "Kolmogorov-Smirnov, Wasserstein", "name": "chi-square, Jensen-Shannon"}
 
 
+def plain(verdict: Verdict, estimated: Mapping[str, Interval]) -> dict[str, Any]:
+    """Return what a check found as JSON has it, with what the models' confidence lets expect ("estimated")."""
+    return {**verdict.to_dict(), "estimated": {name: one.to_dict() for name, one in estimated.items()}}
+
+
 def write_report(
-    verdict: Verdict, rows: pd.DataFrame, reference: Reference, folder: Path, *, evidently: bool = False
+    verdict: Verdict,
+    estimated: Mapping[str, Interval],
+    rows: pd.DataFrame,
+    reference: Reference,
+    folder: Path,
+    *,
+    evidently: bool = False,
 ) -> Path:
     """Write drift.html and drift.json of a verdict into `folder`, and return the page.
 
     Parameters
     ----------
-    verdict
-        Of `drift.check`.
+    verdict, estimated
+        Of `drift.check` and `performance.estimate`.
     rows, reference
-        What it was found in.
+        What both were found in.
     folder
         Made where there is none.
     evidently
@@ -58,11 +70,7 @@ def write_report(
     }
     drifted = [column for column in verdict.columns if column.drift and column.name in samples]
     drifted.sort(key=lambda column: -(column.distance or 0))
-    expected = estimate(rows, reference)
-    write_json(
-        folder / VERDICT,
-        {**verdict.to_dict(), "estimate": {name: interval.to_dict() for name, interval in expected.items()}},
-    )
+    write_json(folder / VERDICT, plain(verdict, estimated))
     if evidently and samples:
         _write_evidently(folder / EVIDENTLY, samples, verdict)
     page = render(
@@ -71,9 +79,9 @@ def write_report(
         verdict=verdict,
         headline=_headline(verdict),
         expected=[
-            {"label": label, "value": str(expected[name])}
-            for name, label in _ESTIMATES.items()
-            if not math.isnan(expected[name].value)
+            {"label": _ESTIMATES[name], "value": str(one)}
+            for name, one in estimated.items()
+            if not math.isnan(one.value)
         ],
         pictures=[_picture(column, samples[column.name]) for column in drifted[:_MOST_PICTURES]],
         columns=[_line(column) for column in verdict.columns],

@@ -28,7 +28,6 @@ from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import FEEDBACK
 from backbeat.music import Beats
 
-TASKS = ("beat", "genre")
 PROVENANCE = "provenance.jsonl"
 #: Parts of the recordings that are tested and validated on.
 _TEST, _VALID = 0.25, 0.15

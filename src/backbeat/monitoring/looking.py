@@ -6,21 +6,19 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbeat.analysis.result import TASKS
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from backbeat.monitoring.drift import DriftSettings
     from backbeat.monitoring.references import References
 
-TASKS = ("beat", "onset", "genre")
-
 
 def look_for_drift(
     rows: pd.DataFrame, references: References, settings: DriftSettings, folder: Path, *, evidently: bool = False
 ) -> dict[str, Any]:
-    """Judge rows of `table_of`, write the report into a folder, and return the verdict as plain values.
-
-    Beside what `Verdict.to_dict` has it says what the models' confidence lets expect of them ("estimated").
+    """Judge rows of `table_of`, write the report into a folder, and return what both say, as `drift_report.plain`.
 
     Parameters
     ----------
@@ -35,13 +33,13 @@ def look_for_drift(
         If the registry cannot be reached.
     """
     from backbeat.monitoring import drift, performance
-    from backbeat.monitoring.drift_report import write_report
+    from backbeat.monitoring.drift_report import plain, write_report
 
     reference = references.fitting(runs_of(rows))
     verdict = drift.check(rows, reference, settings)
-    write_report(verdict, rows, reference, folder, evidently=evidently)
     estimated = performance.estimate(rows, reference) if len(rows) else {}
-    return {**verdict.to_dict(), "estimated": {name: one.to_dict() for name, one in estimated.items()}}
+    write_report(verdict, estimated, rows, reference, folder, evidently=evidently)
+    return plain(verdict, estimated)
 
 
 def runs_of(rows: pd.DataFrame) -> dict[str, str | None]:
