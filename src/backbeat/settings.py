@@ -116,6 +116,13 @@ def _refuse_unknown_within(kind: Any, value: Any) -> None:
             _refuse_unknown_within(inside, one)
 
 
+def above_zero(section: str, settings: object, *names: str) -> None:
+    """Refuse settings, a dataclass, of which a number leaves nothing (ConfigError): those named, or all."""
+    for name in names or vars(settings):
+        if not getattr(settings, name) > 0:
+            raise ConfigError(f"{section}.{name} must be above 0")
+
+
 def listed(text: str) -> tuple[str, ...]:
     """Return the words of a list with commas, without blanks round them and without empty ones."""
     return tuple(word.strip() for word in text.split(",") if word.strip())

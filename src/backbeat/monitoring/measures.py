@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from backbeat.errors import ConfigError
 from backbeat.monitoring.performance import score_of
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import CHECKS, FEEDBACK, PREDICTIONS
+from backbeat.settings import above_zero
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class MeasureSettings:
     least_corrections: int
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigError(f"measures.{name} must be above 0")
+        above_zero("measures", self)
 
 
 class _Look:

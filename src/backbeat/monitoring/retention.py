@@ -20,6 +20,7 @@ from sqlalchemy import Column, ColumnElement, RowMapping, Table, and_, delete, f
 from backbeat.errors import ConfigError
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, PREDICTIONS, SUMMARIES
+from backbeat.settings import above_zero
 
 _DAY_S, _HOUR_S = 86400.0, 3600.0
 #: Which quantiles a summary has, the least and the greatest value among them.
@@ -63,9 +64,7 @@ class RetentionSettings:
     batch_rows: int
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigError(f"retention.{name} must be above 0")
+        above_zero("retention", self)
         if self.keep_threads_d < self.keep_rows_d or self.max_threads < self.max_rows:
             raise ConfigError("retention: threads are kept no shorter than rows")
 

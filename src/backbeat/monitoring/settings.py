@@ -14,7 +14,7 @@ from backbeat.monitoring.measures import MeasureSettings
 from backbeat.monitoring.retention import RetentionSettings
 from backbeat.monitoring.store import DATABASE, MonitoringStore
 from backbeat.monitoring.webhook import DeliverySettings, Target
-from backbeat.settings import layered, read_settings
+from backbeat.settings import above_zero, layered, read_settings
 
 #: Names a file of settings, and begins the names of variables that are one.
 VARIABLE = "BACKBEAT_MONITORING"
@@ -51,9 +51,7 @@ class WatchSettings:
     keep_reports: int
 
     def __post_init__(self) -> None:
-        for name in ("look_s", "check_rows", "check_s", "window_rows", "window_d", "keep_reports"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"watch.{name} must be above 0")
+        above_zero("watch", self, "look_s", "check_rows", "check_s", "window_rows", "window_d", "keep_reports")
 
 
 @dataclass(frozen=True)

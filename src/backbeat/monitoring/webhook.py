@@ -28,6 +28,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, se
 from backbeat.errors import ConfigError
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import DELIVERIES
+from backbeat.settings import above_zero
 
 _LOG = structlog.get_logger("backbeat.monitoring")
 #: The target that is always there: a line of the log.
@@ -109,9 +110,7 @@ class DeliverySettings:
     give_up_s: float
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigError(f"delivery.{name} must be above 0")
+        above_zero("delivery", self)
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
