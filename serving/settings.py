@@ -14,7 +14,7 @@ from limits import parse
 from backbeat.analysis.result import check_task
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import ConfigError
-from backbeat.settings import layered, read_settings
+from backbeat.settings import above_zero, layered, read_settings
 
 _IN_BENTO = (Path(__file__).resolve().parents[2] / "bento.yaml").is_file()
 DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
@@ -34,9 +34,7 @@ class Models:
     threads: int
 
     def __post_init__(self) -> None:
-        for name in ("registry_s", "batch_windows", "threads"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"models.{name} must be above 0")
+        above_zero("models", self, "registry_s", "batch_windows", "threads")
         for task, folder in self.folders.items():
             check_task(task)
             # By its name: to import what knows it would bring torch into every process.
@@ -60,9 +58,7 @@ class Limits:
     files: int
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigError(f"limits.{name} must be above 0")
+        above_zero("limits", self)
 
     @property
     def audio(self) -> AudioLimits:
@@ -141,9 +137,7 @@ class Monitoring:
     keep_audio_s: float
 
     def __post_init__(self) -> None:
-        for name in ("rows", "seconds"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"monitoring.{name} must be above 0")
+        above_zero("monitoring", self, "rows", "seconds")
         if not self.keep_audio_s >= 0:
             raise ConfigError("monitoring.keep_audio_s must be 0 or more")
 
@@ -162,9 +156,7 @@ class Jobs:
     cache_redis: str
 
     def __post_init__(self) -> None:
-        for name in ("keep_s", "stale_s", "waiting", "timeout_s", "cache_bytes"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"jobs.{name} must be above 0")
+        above_zero("jobs", self, "keep_s", "stale_s", "waiting", "timeout_s", "cache_bytes")
 
 
 @dataclass(frozen=True)
