@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo drift serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
-  bench-separation engine build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
+  bench-separation engine run build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
   dvc-push comment plots retrain clean
 
 # An interpreter to begin with: pip is all that it must have. The environment itself is made of Python 3.11 or 3.12.
@@ -65,6 +65,9 @@ lock: setup ## lock the versions that pyproject.toml allows
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group serving \
 	  --constraint requirements.lock --output-file serving/image/gpu.lock
 	python serving/image/cpu_lock.py
+
+run: setup ## chart the songs in input/, or some: make run ARGS="song.mp3 --batch"; the charts go to output/
+	backbeat chart --input input --output output $(ARGS)
 
 serve: setup ## serve the models over HTTP, on port 8000 of this machine
 	bentoml serve serving.service:Backbeat --host 127.0.0.1 --port 8000

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbeat import __version__
 from backbeat.audio import AudioLimits, probe
-from backbeat.charts.quantise import QuantiseOptions, QuantiseReport, quantise
+from backbeat.charts.backing import mixed, write_backing, write_preview
+from backbeat.charts.chart_json import ChartDocument, read_chart_json, write_chart_json
+from backbeat.charts.dtx.set_def import write_set_def
+from backbeat.charts.dtx.text import cp932_text, plain_text
+from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
+from backbeat.charts.kit import write_kit
+from backbeat.charts.levels import estimate_level
+from backbeat.charts.midi import write_midi
+from backbeat.charts.plots import plot_chart
+from backbeat.charts.quantise import QuantiseOptions, quantise
+from backbeat.charts.quantise_report import QuantiseReport
 from backbeat.charts.tiers import TIERS, thin
 from backbeat.charts.transcribe import Modes, Transcriber, Transcription
-from backbeat.errors import ConfigError, DrumlessAudioError, ModelError
+from backbeat.errors import (
+    AnnotationError,
+    AudioError,
+    AudioNotFoundError,
+    ConfigError,
+    DrumlessAudioError,
+    ModelError,
+)
 from backbeat.files import atomic_path, sha256_file
 from backbeat.music import TimeSignature
 
@@ -30,7 +45,22 @@ Progress = Callable[[str, float], None]
 
 #: The file of each difficulty, as players of DTX name them.
 _DTX_FILES = {"basic": "bas.dtx", "advanced": "adv.dtx", "extreme": "ext.dtx"}
+_DRUMS = "drums"
+_UNTITLED = "Untitled"
 _MUSIC, _PREVIEW, _MIDI, _PICTURE, _SET = "bgm.ogg", "preview.ogg", "chart.mid", "chart.png", "set.def"
+#: Where the drums of a kit stand, as the player hears them: -100 (left) to 100.
+_PANS = {
+    "hihat_closed": -30,
+    "hihat_open": -30,
+    "hihat_pedal": -30,
+    "crash_left": -50,
+    "tom_high": -20,
+    "tom_mid": 10,
+    "tom_low": 30,
+    "crash_right": 50,
+    "ride": 40,
+    "ride_bell": 40,
+}
 #: Fewer strokes a minute than this are no drumming: single false alarms in music without drums.
 _LEAST_STROKES_A_MINUTE = 6.0
 
@@ -225,9 +255,162 @@ class ChartMaker:
                 QuantiseOptions(options.time_signature, options.bpm, options.expressive),
             )
             tell("writing", 0.75)
+            chart, clashes = without_collisions(chart)
+            tiers = {tier: thin(chart, tier) for tier in options.tiers}
+            report = {**_told(heard, chart, quantised, tiers, clashes), "made": made_so}
             with atomic_path(folder) as scratch:
                 scratch.mkdir()
-                made = _write(scratch, path, options, heard, chart, quantised, stems, made_so, self._soundfont)
+                files = self._write(scratch, path, options, heard, chart, tiers, stems, report, Path(temporary))
         tell("done", 1.0)
-        files = {what: folder / file.name for what, file in made.files.items()}
-        return MadeChart(folder, files, made.report, made.warnings)
+        warnings = (*heard.warnings, *quantised.warnings)
+        return MadeChart(folder, {what: folder / name for what, name in files.items()}, report, warnings)
+
+    def _separator(self, asked: str) -> tuple[str, Path] | None:
+        """Return the label and the folder of the separation model that is to be used, None for none."""
+        from backbeat.separation.store import installed, locate, read_spec
+
+        if asked == "none":
+            return None
+        if asked == "auto":
+            for folder in installed():
+                spec = read_spec(folder)
+                if _DRUMS in spec.network.instruments:
+                    return spec.label, folder
+            return None
+        folder = locate(asked)
+        spec = read_spec(folder)
+        if _DRUMS not in spec.network.instruments:
+            stems = ", ".join(spec.network.instruments)
+            raise ModelError(f"{asked} has no stem of drums ({stems}): take spleeter:4stems, or --separation none")
+        return spec.label, folder
+
+    def _stems(self, path: Path, folder: Path, separator: tuple[str, Path], tell: Progress) -> dict[str, Path]:
+        from backbeat.separation.engine import chosen_device
+        from backbeat.separation.files import separate_file
+        from backbeat.separation.store import load_network
+
+        label, model = separator
+        if model not in self._separators:
+            self._separators[model] = load_network(model).to(chosen_device("auto"))
+        return separate_file(
+            path,
+            folder / "stems",
+            self._separators[model],
+            label,
+            progress=lambda done_s, total_s: tell("separating", 0.6 * done_s / total_s if total_s else 0.0),
+            limits=self._limits,
+        ).stems
+
+    def _write(
+        self,
+        folder: Path,
+        path: Path,
+        options: ChartOptions,
+        heard: Transcription,
+        chart: Chart,
+        tiers: Mapping[str, Chart],
+        stems: Mapping[str, Path],
+        report: dict[str, Any],
+        spool: Path,
+    ) -> dict[str, str]:
+        """Write all files of a chart to `folder`; return their names by what they are."""
+        title, artist = (plain_text(text) for text in labels_of(path, options))
+        title, shown = title or _UNTITLED, cp932_text(title, default=_UNTITLED)
+        mix = mixed(
+            [file for stem, file in stems.items() if stem != _DRUMS] or [path], limits=self._limits, spool=spool
+        )
+        write_backing(folder / _MUSIC, mix)
+        report["preview_s"] = round(write_preview(folder / _PREVIEW, mix, chart), 3)
+        kit = write_kit(folder, {note.lane for note in chart.notes}, self._soundfont)
+        sounds = {lane: Sound(name, _PANS.get(lane, 0)) for lane, name in kit.items()}
+        files = {"music": _MUSIC, "preview": _PREVIEW, "midi": _MIDI, "json": RECORD, "set": _SET}
+        if options.plot:
+            files["picture"] = _PICTURE
+            plot_chart(folder / _PICTURE, chart, heard.outline, heard.duration_s, title, artist)
+        for tier, thinned in tiers.items():
+            files[tier] = _DTX_FILES[tier]
+            header = DtxHeader(
+                title=shown,
+                artist=artist,
+                comment=f"{tier}, made by Backbeat {__version__}",
+                level=report["levels"][tier],
+                music=_MUSIC,
+                preview=_PREVIEW,
+                picture=_PICTURE if options.plot else None,
+            )
+            write_dtx(folder / files[tier], thinned, header, sounds)
+        write_set_def(folder / _SET, shown, {tier: _DTX_FILES[tier] for tier in tiers})
+        write_midi(folder / _MIDI, chart, title)
+        write_chart_json(folder / RECORD, ChartDocument(chart, title, artist, report))
+        return files
+
+
+def labels_of(path: Path, options: ChartOptions) -> tuple[str, str]:
+    """Return a song's title and artist: as asked for, else those of its tags, else its file's name and nobody."""
+    tags = probe(path).tags if options.title is None or options.artist is None else {}
+    title = options.title if options.title is not None else tags.get("title") or path.stem
+    return title, options.artist if options.artist is not None else tags.get("artist", "")
+
+
+def _untold(_: str, __: float) -> None:
+    pass
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except FileNotFoundError:
+        raise AudioNotFoundError(path, "does not exist") from None
+    except OSError as error:
+        raise AudioError(path, f"cannot be read: {error.strerror}") from None
+
+
+def _made_before(folder: Path, made_so: Mapping[str, Any], replace: bool) -> MadeChart | None:
+    """Return the chart that is in `folder` if it was made so; ConfigError where something else is to stay there."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        record = read_chart_json(folder / RECORD) if folder.is_dir() else None
+    except AnnotationError:
+        record = None
+    if record is None:
+        raise ConfigError(f"{folder}: is there already and is no chart: choose another place for it")
+    if replace:
+        return None
+    if record.report.get("made") != made_so:
+        raise ConfigError(f"{folder}: has a chart made otherwise, or of another song: --force replaces it")
+    names = {
+        "music": _MUSIC,
+        "preview": _PREVIEW,
+        "midi": _MIDI,
+        "json": RECORD,
+        "set": _SET,
+        "picture": _PICTURE,
+        **_DTX_FILES,
+    }
+    files = {what: folder / name for what, name in names.items() if (folder / name).is_file()}
+    return MadeChart(folder, files, record.report, skipped=True)
+
+
+def _check_drums(path: Path, heard: Transcription) -> None:
+    """Refuse what has no drums: a chart of single false alarms helps nobody."""
+    least = max(2.0, heard.duration_s / 60 * _LEAST_STROKES_A_MINUTE)
+    if len(heard.strokes) < least:
+        raise DrumlessAudioError(
+            path, f"has no drums that could be charted: {len(heard.strokes)} strokes in {heard.duration_s:.0f} s"
+        )
+
+
+def _told(
+    heard: Transcription, chart: Chart, quantised: QuantiseReport, tiers: Mapping[str, Chart], clashes: int
+) -> dict[str, Any]:
+    """Return what was done, for the JSON."""
+    return {
+        "duration_s": round(heard.duration_s, 4),
+        "heard_in": dict(heard.sources),
+        "notes": {tier: len(thinned.notes) for tier, thinned in tiers.items()},
+        "levels": {tier: estimate_level(thinned) for tier, thinned in tiers.items()},
+        "quantising": quantised.to_dict(),
+        "ride_and_bell_at_once": clashes,
+        "warnings": [*heard.warnings, *quantised.warnings],
+    }

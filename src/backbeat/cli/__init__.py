@@ -16,6 +16,8 @@ import typer
 from backbeat.cli.analyzing import EPILOG, analyze
 from backbeat.cli.benching import EPILOG as BENCH_EPILOG
 from backbeat.cli.benching import bench
+from backbeat.cli.charting import EPILOG as CHART_EPILOG
+from backbeat.cli.charting import chart
 from backbeat.cli.corpus import corpus_app
 from backbeat.cli.models import models_app
 from backbeat.cli.monitoring import monitor_app
@@ -71,6 +73,7 @@ app.command("bench", epilog=BENCH_EPILOG)(bench)
 app.command("train", epilog=TRAIN_EPILOG)(train)
 app.command("separate", epilog=SEPARATE_EPILOG)(separate)
 app.command("worker", epilog=WORKER_EPILOG)(worker)
+app.command("chart", epilog=CHART_EPILOG)(chart)
 app.command("trace", epilog=TRACE_EPILOG)(trace)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 models_app.add_typer(registered_app)

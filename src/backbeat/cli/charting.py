@@ -37,9 +37,9 @@ def chart(
         list[Path] | None,
         typer.Argument(metavar="PATH...", help="Audio files, or folders of them.", show_default=False),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where a folder a song goes.")
-    ] = Path("output"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where a folder a song goes.")] = Path(
+        "output"
+    ),
     input_: Annotated[
         Path | None,
         typer.Option(
@@ -202,10 +202,16 @@ def _one(
 def _told(made: MadeChart) -> str:
     if made.skipped:
         return f"{made.folder}: made already"
-    report = made.report
-    levels = ", ".join(f"{tier} {level:.2f}" for tier, level in report["levels"].items())
-    grid = report["quantising"]["median_ms"]
-    return f"{made.folder}: {report['notes']} notes in {report['bars']} bars, {report['tempo']}; {levels}; {grid:.0f} ms from the grid"
+    quantised = made.report["quantising"]
+    tempi = [segment["bpm"] for segment in quantised["tempi"]]
+    slowest, quickest = f"{min(tempi):.1f}", f"{max(tempi):.1f}"
+    levels = ", ".join(f"{tier} {level:.2f}" for tier, level in made.report["levels"].items())
+    return (
+        f"{made.folder}: {quantised['notes']} notes in {quantised['bars']} bars of "
+        f"{', '.join(dict.fromkeys(segment['signature'] for segment in quantised['meters']))} at "
+        f"{slowest if slowest == quickest else f'{slowest} to {quickest}'} BPM, "
+        f"{quantised['from_grid']['median_ms']:.0f} ms from the grid; level: {levels}"
+    )
 
 
 @contextmanager
