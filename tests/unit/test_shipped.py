@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from rendered_pieces import write_rock
 
 from backbeat.analysis import Analysis, Analyzer
 from backbeat.beat.score import score_track as score_beats
@@ -46,18 +46,9 @@ def test_all_together_are_small() -> None:
 
 @pytest.fixture(scope="module")
 def rock(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, Beats, Onsets]:
-    """A piece from a seed far from those of training, plainly mixed."""
-    from backbeat.corpus.rendered.compose import ComposeParams, compose
-    from backbeat.corpus.rendered.effects import EffectsParams
-    from backbeat.corpus.rendered.render import render_score
-    from backbeat.corpus.rendered.synthesise import Sources, default_soundfont
-
-    score = compose("rock-test", 987_654, ComposeParams(duration_s=24.0, style="rock", drumless_share=0.0))
-    sources = Sources(soundfonts=(default_soundfont(),))
-    sound = render_score(score, np.random.SeedSequence(5), sources, EffectsParams(strength=0.0))
     path = tmp_path_factory.mktemp("rock") / "rock.flac"
-    soundfile.write(path, sound.audio.T, 44100)
-    return analyzer.analyze(path), score.beats, sound.onsets
+    score, onsets = write_rock(path, 24.0)
+    return analyzer.analyze(path), score.beats, onsets
 
 
 def test_beats_of_a_new_piece_are_found(rock: tuple[Analysis, Beats, Onsets]) -> None:
