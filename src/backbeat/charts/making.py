@@ -62,7 +62,7 @@ _PANS = {
     "ride_bell": 40,
 }
 #: Fewer strokes a minute than this are no drumming: single false alarms in music without drums.
-_LEAST_STROKES_A_MINUTE = 6.0
+_LEAST_STROKES_A_MINUTE = 20.0
 
 
 @dataclass(frozen=True)
