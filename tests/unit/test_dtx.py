@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -136,6 +137,31 @@ def test_bytes_of_any_kind_are_no_chart(tmp_path):
         read_dtx(path)
 
 
+def test_lines_broken_anywhere_are_read_or_refused(tmp_path):
+    rng = np.random.default_rng(5)
+    whole = bytearray(HAND_MADE.replace("\n", "\r\n").encode("cp932"))
+    path, read = tmp_path / "chart.dtx", 0
+    for _ in range(400):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), size=int(rng.integers(1, 6))):
+            data[at] = int(rng.integers(0, 256))
+        path.write_bytes(bytes(data[: int(rng.integers(1, len(data) + 1))]))
+        with suppress(AnnotationError):
+            chart = read_dtx(path)
+            assert np.all(np.isfinite([each.time_ms for each in chart.objects]))
+            assert len(chart.strokes()) <= len(chart.objects)
+            read += 1
+    assert read > 50
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e309", "٣", "0x10", "nan", "inf", "1,2,3.5", "1" + "0" * 39])
+def test_numbers_of_any_kind_are_read_or_refused(tmp_path, number):
+    for command in ("BPM", "BPM01", "BASEBPM", "VOLUME01", "PAN01", "00002"):
+        path = write_text(tmp_path / "chart.dtx", f"#{command}: {number}\n#00008: 01\n#00012: 0001\n", "utf-8-sig")
+        with suppress(AnnotationError):
+            assert np.isfinite(read_dtx(path).objects[0].time_ms)
+
+
 def test_notes_before_the_music_have_no_time_in_it(tmp_path):
     read = read_dtx(write_text(tmp_path / "chart.dtx", "#WAV01: a.ogg\n#00101: 01\n#00012: 02\n"))
     with pytest.raises(AnnotationError, match="before the background music"):
@@ -241,6 +267,20 @@ def test_engines_that_cut_to_milliseconds_keep_time_over_hundreds_of_changes(tmp
     off = [times[each.bar, each.tick] - music - 1000 * chart.time_s(each.bar, each.tick) for each in chart.notes]
     # Half a millisecond of moving and one of cutting; the same tempi left where they are end 100 ms ahead.
     assert np.max(np.abs(off)) < 1.51
+
+
+def test_a_chart_lasts_to_its_last_bar(tmp_path):
+    chart = Chart((bar(), bar(), bar("3/4"), bar("3/4")), (note(1, 0),))
+    read = round_trip(tmp_path, chart)
+    assert [each.length for each in read.bars] == [1, 1, 0.75, 0.75]
+    assert [(each.bar, each.channel) for each in read.objects] == [(0, 0x01), (1, 0x12), (3, 0xC2)]
+    assert len(read.strokes()) == 1
+
+
+def test_a_song_without_drums_is_a_chart(tmp_path):
+    read = round_trip(tmp_path, Chart((bar(),)))
+    assert len(read.strokes()) == 0
+    assert read.music_ms == 2000
 
 
 def test_more_bars_than_can_be_numbered_are_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from charting import SOUNDS, bar, header, note, random_chart, write_sounds
 
@@ -109,6 +110,8 @@ def test_random_charts_are_right(sounds, seed):
         ("#VOLUME03: 100", "#VOLUME03: 127", "#VOLUME03: '127' is not a whole number from 0 to 100"),
         ("#VOLUME03: 100", "#PAN03: 200", "#PAN03: '200' is not a whole number from -100 to 100"),
         ("#BGMWAV: 01", "#BGMWAV: ZZ", "#BGMWAV: no #WAVZZ"),
+        ("#VOLUME03: 100", "#VOLUME03: " + "9" * 5000, "is not a whole number from 0 to 100"),
+        ("#BPM: 120", "#BPM: " + "9" * 500, "is not a tempo above 0"),
         ("\r\n", "\n", "lines do not all end in CR LF"),
     ],
 )
@@ -151,6 +154,22 @@ def test_a_chart_of_other_hands_may_use_a_folder_of_sounds(good):
     folder.mkdir(exist_ok=True)
     (folder / "sd.wav").write_bytes((good.parent / "snare.wav").read_bytes())
     assert check_dtx(broken(good, "snare.wav", "kit\\sd.wav", every=True)) == []
+
+
+def test_charts_broken_anywhere_are_described(good):
+    rng = np.random.default_rng(3)
+    whole, path = good.read_bytes(), good.with_name("broken.dtx")
+    for _ in range(100):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), size=int(rng.integers(1, 8))):
+            data[at] = int(rng.integers(0, 256))
+        path.write_bytes(bytes(data))
+        assert all(each and "\n" not in each for each in check_dtx(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".wav", "snare\x00.wav", "."])
+def test_names_that_no_file_can_have_are_found(good, name):
+    assert check_dtx(broken(good, "#WAV03: snare.wav", f"#WAV03: {name}"))
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,7 +205,7 @@ def _take(found: _Found, command: str, value: str, comment: str, path: Path, lin
             found.files[name] = (value, comment)
         elif kind == "BPM":
             found.bpms[name] = _above_zero(value, path, line)
-        elif re.fullmatch(r"[+-]?[0-9]+", value):
+        elif re.fullmatch(r"[+-]?[0-9]{1,9}", value):
             lowest, into = (0, found.volumes) if kind in ("VOLUME", "WAVVOL") else (-100, found.pans)
             into[name] = min(max(int(value), lowest), 100)
     else:
@@ -234,14 +233,14 @@ def _place(found: _Found, bar: int, channel: int, value: str, path: Path, line: 
 
 def _above_zero(value: str, path: Path, line: int) -> float:
     number = _number(value)
-    if not 0 < number < inf:
+    if number <= 0:
         raise AnnotationError(f"{value[:20]!r} is not a number above 0", path, line)
     return number
 
 
 def _number(value: str) -> float:
     """Read a number as engines do: up to the first other sign, the last point or comma before it being decimal."""
-    digits = re.match(r"[0-9., ']*", value)
+    digits = re.match(r"[0-9., ']{0,40}", value)
     whole, point, part = re.sub(r"[' ]", "", digits[0] if digits else "").replace(",", ".").rpartition(".")
     text = f"{whole.replace('.', '')}{point}{part}"
     return float(text) if re.search("[0-9]", text) else 0.0

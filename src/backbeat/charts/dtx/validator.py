@@ -31,8 +31,8 @@ _PLACES = 384
 _LINE = re.compile(r"#([A-Z0-9_]+): ?([^;]*?)[ \t]*(?:;(.*))?")
 _PLACED = re.compile(r"([0-9A-Z][0-9]{2})([0-9A-F]{2})")
 _NAMING = re.compile(r"(WAV|VOLUME|PAN|BPM|SIZE|BMP|AVI)([0-9A-Z]{2})")
-_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_WHOLE = re.compile(r"-?[0-9]+")
+_DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,12})?")
+_WHOLE = re.compile(r"-?[0-9]{1,6}")
 _NEEDED = ("TITLE", "BPM", "DLEVEL")
 _RANGES = {
     "VOLUME": (0, 100),
@@ -286,7 +286,7 @@ def _files(folder: Path, lines: Iterable[_Line]) -> tuple[dict[str, float], list
         file = folder.joinpath(*named.parts)
         if not line.value or named.anchor or ".." in named.parts:
             problems.append(f"line {line.number}: {line.value[:60]!r} is not a file beside the chart")
-        elif not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        elif not _is_inside(folder, file):
             problems.append(f"line {line.number}: there is no file {line.value[:60]} beside the chart")
         elif is_sound:
             if file not in heard:
@@ -294,6 +294,13 @@ def _files(folder: Path, lines: Iterable[_Line]) -> tuple[dict[str, float], list
             lasting_s[line.command], fault = heard[file]
             problems += [f"line {line.number}: {line.value[:60]} {fault}"] if fault else []
     return lasting_s, problems
+
+
+def _is_inside(folder: Path, file: Path) -> bool:
+    try:
+        return file.is_file() and file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # no name that a file system takes
+        return False
 
 
 def _hear(file: Path) -> tuple[float, str]:

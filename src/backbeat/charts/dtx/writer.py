@@ -43,6 +43,8 @@ MOST_IDS = 36 * 36 - 1
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _MUSIC_ID = "01"
+#: Shows beats from here on, as they are already: an object that changes nothing.
+_SHOW_BEATS = ("C2", "01")
 _Key = TypeVar("_Key")
 
 
@@ -225,11 +227,16 @@ def _sound_lines(chart: Chart, header: DtxHeader, sounds: Mapping[str, Sound]) -
 
 
 def _note_lines(chart: Chart) -> list[str]:
+    """Return the notes; engines end with the last object, so that a last bar without any is given one."""
     names = _sound_ids(chart)
     lines: dict[tuple[int, str], dict[int, str]] = {}
     for note in chart.notes:
         at = lines.setdefault((note.bar, CHANNELS[note.lane]), {})
         at[note.tick] = names[note.lane, _step(note.velocity)]
+    last = len(chart.bars) - 1
+    if last and not any(bar == last for bar, _ in lines):
+        channel, name = _SHOW_BEATS
+        lines[last, channel] = {0: name}
     return [_object_line(bar, channel, lines[bar, channel]) for bar, channel in sorted(lines)]
 
 
