@@ -296,6 +296,15 @@ def test_more_tempi_than_can_be_named_are_refused():
         dtx_text(Chart(bars), header(), SOUNDS)
 
 
+def test_two_hours_of_free_tempo_have_names_enough(tmp_path):
+    rng = np.random.default_rng(2)
+    bars = tuple(bar(bpm=float(bpm)) for bpm in rng.uniform(70, 180, size=3600))
+    chart = Chart(bars, tuple(note(number, 33) for number in range(3600)))
+    read = round_trip(tmp_path, chart)
+    assert 900 < len({tempo.bpm for tempo in read.tempi}) <= 1295
+    assert_same_notes(read, chart, within_ms=1.1)
+
+
 def test_ride_and_bell_at_once_are_refused_or_settled_with_a_count(tmp_path):
     notes = (
         note(0, 0, "ride", 0.5),

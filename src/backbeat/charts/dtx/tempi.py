@@ -5,6 +5,9 @@ length, so that each can lose up to 1 ms for all that follows (limyz/DTXmaniaNX,
 ends a tenth of a second off. A chart in which every change falls on a whole millisecond loses nothing there, and is
 the same to an engine that counts exactly. So each change is moved to the nearest one, by up to half a millisecond and
 never adding up, through the tempo of the stretch before it.
+
+Tempi have names of two base-36 digits. Hours of a free tempo would need more than there are: changes then fall on every
+second or fourth millisecond, so that more of them are alike.
 """
 
 from __future__ import annotations
@@ -15,7 +18,12 @@ from math import floor
 from typing import NamedTuple
 
 from backbeat.charts.chart import BAR_TICKS, Chart
+from backbeat.errors import AnnotationError
 
+#: Names of tempi: 01 to ZZ.
+MOST_TEMPI = 36 * 36 - 1
+#: Milliseconds on whose multiples changes fall: the first with which the names suffice.
+_GRAINS_MS = (1, 2, 4)
 #: Decimals of a tempo: a stretch of a minute is then right to a microsecond.
 _DECIMALS = 6
 #: The part of a millisecond that a stretch may lose, and keep its tempo.
@@ -57,11 +65,26 @@ class _Stretch(NamedTuple):
 
 
 def tempo_plan(chart: Chart) -> TempoPlan:
-    """Return tempi and lengths of a chart, its changes moved to whole milliseconds."""
+    """Return tempi and lengths of a chart, its changes moved to whole milliseconds.
+
+    Raises
+    ------
+    AnnotationError
+        If there are more different tempi than names.
+    """
+    for grain_ms in _GRAINS_MS:
+        plan = _plan(chart, grain_ms)
+        count = len({tempo.bpm for tempo in plan.tempi})
+        if count <= MOST_TEMPI:
+            return plan
+    raise AnnotationError(f"{count} different tempi; a DTX chart can name {MOST_TEMPI}: change it less often")
+
+
+def _plan(chart: Chart, grain_ms: int) -> TempoPlan:
     stretches = _stretches(chart)
     main = _main_bpm(chart)
     tempi, in_force = [], main
-    for stretch, bpm in zip(stretches, _whole_ms_bpms(chart, stretches), strict=True):
+    for stretch, bpm in zip(stretches, _whole_ms_bpms(chart, stretches, grain_ms), strict=True):
         if bpm != in_force:
             tempi.append(TempoAt(stretch.bar, stretch.tick, bpm))
             in_force = bpm
@@ -99,13 +122,13 @@ def _main_bpm(chart: Chart) -> float:
     raise AssertionError("a chart has a bar")
 
 
-def _whole_ms_bpms(chart: Chart, stretches: list[_Stretch]) -> list[float]:
+def _whole_ms_bpms(chart: Chart, stretches: list[_Stretch], grain_ms: int) -> list[float]:
     """Return each stretch's tempo, such that the next one begins at a whole millisecond; the last keeps its own."""
     bpms, now_ms = [], 0
     for stretch, following in pairwise(stretches):
         ticks = (following.bar - stretch.bar) * BAR_TICKS + following.tick - stretch.tick
         weight = 625 * ticks * stretch.length
-        span_ms = round(1000 * chart.time_s(following.bar, following.tick)) - now_ms
+        span_ms = grain_ms * round(1000 * chart.time_s(following.bar, following.tick) / grain_ms) - now_ms
         bpm = stretch.bpm
         if span_ms > 0 and not 0 <= weight / bpm - span_ms <= _LOST_MS:
             bpm = floor(weight / span_ms * 10**_DECIMALS) / 10**_DECIMALS

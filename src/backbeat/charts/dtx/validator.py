@@ -327,7 +327,7 @@ def _unlike(read: ReadChart, chart: Chart) -> list[str]:
         for number, (there, bar) in enumerate(zip(read.bars, chart.bars, strict=False))
         if there.length != bar.length
     ]
-    if len(read.bars) > len(chart.bars):
+    if len(read.bars) != len(chart.bars):
         problems.append(f"{len(read.bars)} bars, and {len(chart.bars)} in the chart")
     there, here = read.strokes(), chart.strokes()
     for lane in LANES:
