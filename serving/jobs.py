@@ -6,10 +6,12 @@ stopped, the job is queued again, a few times: a file that brings its worker dow
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,12 @@ from backbeat.errors import ConfigError
 from serving.settings import Settings
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
+#: What jobs do, and where in the folder of a job the files lie that it made.
+KINDS = {"separate": "stems", "chart": "chart"}
 _MOST_ATTEMPTS = 3
 _ID = re.compile(r"[0-9a-f]{32}")
-#: The file that was sent, and the stems, in the folder of a job.
-INPUT, OUTPUT = "input", "stems"
+#: In the folder of a job: the file that was sent, and what a job tells beside the files that it made, if it does.
+INPUT, REPORT = "input", "report.json"
 
 _META = MetaData()
 _JOBS = Table(
@@ -74,13 +78,13 @@ class Job:
     created, expires
         Seconds since 1970; after `expires` it is forgotten.
     request
-        What is asked for.
+        What is asked for; "kind" in it is one of `KINDS`.
     progress
         Share that is done.
     code, message
         The error, of one that failed.
     files
-        What was made, by stem.
+        What was made: by stem, or by the files' own names.
     """
 
     id: str
@@ -93,6 +97,13 @@ class Job:
     code: str | None
     message: str | None
     files: dict[str, str]
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        # Those that were given before there were several say nothing of it.
+        kind: str = self.request.get("kind", "separate")
+        return kind
 
 
 class JobStore:
@@ -141,6 +152,20 @@ class JobStore:
         """Return the folder of a job's files."""
         return self.folder / identity
 
+    def output(self, job: Job) -> Path:
+        """Return the folder of the files that a job makes."""
+        return self.place(job.id) / KINDS[job.kind]
+
+    def report(self, job: Job) -> dict[str, Any] | None:
+        """Return what a job that is done tells of its files, None where it tells nothing."""
+        if job.state != "done":
+            return None
+        try:
+            told: dict[str, Any] = json.loads((self.place(job.id) / REPORT).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return told
+
     def new_id(self) -> str:
         """Return a name for a job."""
         return secrets.token_hex(16)
@@ -186,6 +211,13 @@ class JobStore:
         asked = select(_JOBS.c.state, func.count().label("count_")).group_by(_JOBS.c.state)
         with self._engine.connect() as connection:
             return {row.state: row.count_ for row in connection.execute(asked)}
+
+    def at_hand(self) -> Counter[tuple[str, str]]:
+        """Return how many jobs of each kind wait and run, by kind and state."""
+        asked = select(_JOBS).where(_JOBS.c.state.in_(("queued", "running")))
+        with self._engine.connect() as connection:
+            jobs = [_job(row) for row in connection.execute(asked).mappings()]
+        return Counter((job.kind, job.state) for job in jobs)
 
     def claim(self, worker: str) -> Job | None:
         """Give the job that has waited longest to a worker; None where none waits. No two get the same."""

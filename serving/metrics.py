@@ -27,7 +27,7 @@ WAITING = Gauge("backbeat_requests_waiting", "Requests with audio that wait thei
 AUDIO = Counter("backbeat_audio_seconds", "Seconds of audio heard")
 MODEL = Gauge("backbeat_model_info", "The models in use", ["task", "name", "version"], multiprocess_mode="livemax")
 MODEL_CHANGES = Counter("backbeat_model_changes", "Models that took over, or were refused", ["outcome"])
-JOBS = Gauge("backbeat_jobs", "Separation jobs", ["state"], multiprocess_mode="livemax")
+JOBS = Gauge("backbeat_jobs", "Jobs that wait and run", ["kind", "state"], multiprocess_mode="livemax")
 CACHE = Counter("backbeat_cache_lookups", "Stems asked for, by the level that was asked", ["level", "outcome"])
 RECORDS = Counter("backbeat_records", "Rows of what was served", ["outcome"])
 DRIFT = Gauge("backbeat_drift", "1 where the last check found drift", multiprocess_mode="livemax")

@@ -38,16 +38,18 @@ class Everything:
 
 @bentoml.service(name="backbeat-backstage", workers=1, metrics={"enabled": False})
 class Backstage:
-    """Makes stems for jobs, brings the registry's champions, tells Prometheus of drift and alerts; nobody calls it."""
+    """Does jobs, brings the registry's champions, tells Prometheus of drift and alerts; nobody calls it."""
 
     def __init__(self) -> None:
         from backbeat.logs import configure
         from serving.champions import Scout
-        from serving.separating import Worker
+        from serving.separating import Separating
         from serving.telling import Teller
+        from serving.working import Worker
 
         configure(settings.logs.level)
-        self._worker, self._scout, self._teller = Worker(settings), Scout(settings), Teller(settings)
+        self._worker = Worker(settings, {"separate": Separating(settings)})
+        self._scout, self._teller = Scout(settings), Teller(settings)
 
     @bentoml.on_startup
     def begin(self) -> None:

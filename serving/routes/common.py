@@ -34,8 +34,8 @@ FILES = [
 ]
 
 
-def allowed(scope: str) -> Any:
-    """Return the dependency that lets in who may do something, and counts their calls."""
+def allowed(*scopes: str) -> Any:
+    """Return the dependency that lets in who may do something, by one scope of several, and counts their calls."""
 
     async def caller(request: Request) -> Caller:
         state = request.app.state
@@ -47,8 +47,8 @@ def allowed(scope: str) -> Any:
             raise
         request.state.caller = found.name
         await state.rates.check(address, found)
-        if scope not in found.scopes:
-            raise Problem("not_allowed", f"this needs the scope {scope!r}")
+        if found.scopes.isdisjoint(scopes):
+            raise Problem("not_allowed", f"this needs the scope {' or '.join(map(repr, scopes))}")
         return found
 
     return Depends(caller)

@@ -1,35 +1,41 @@
-"""Separation as jobs: given with a file, looked at, fetched, cancelled."""
+"""Jobs of every kind: given with a file, looked at, fetched, cancelled."""
 
 from __future__ import annotations
 
+import mimetypes
+import re
 import shutil
 import tempfile
+import unicodedata
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import structlog
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from backbeat.audio.encode import SUFFIX_CODECS
-from backbeat.errors import ConfigError, ModelError
-from backbeat.settings import listed
+from backbeat.errors import ConfigError
 from serving.access import Caller
-from serving.jobs import INPUT, OUTPUT, Job, JobStore
+from serving.jobs import INPUT, Job, JobStore
 from serving.problems import JOBS_AWAY, Problem
-from serving.routes.common import FILES, GUARDED, allowed, body, described, scanned
+from serving.routes.common import GUARDED, allowed, described, scanned
 from serving.uploads import Upload
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 _LOG = structlog.get_logger("serving.jobs")
-_FORMATS = ", ".join(sorted(name[1:] for name in SUFFIX_CODECS))
+_BYTES = "application/octet-stream"
+#: What no name of a file may have on one system or another; and so many characters fit, whatever their bytes.
+_NO_FILE_NAME, _LONGEST_TITLE = re.compile(r'[<>:"/\\|?*]'), 60
+#: Whose jobs may be any.
+_ALLOWED = allowed("separate", "chart")
 _JOB = [*GUARDED, "not_found", "not_ready"]
 
 
@@ -44,12 +50,15 @@ class JobAnswer(BaseModel):
     """A job as it stands."""
 
     id: str
+    kind: str = Field(description="separate or chart.")
     state: str
     progress: float
     created: datetime
     expires: datetime
-    model: str
-    stems: list[str]
+    model: str | None = Field(description="What separates; None of a chart.")
+    stems: list[str] = Field(description="Of a separation that is done.")
+    files: list[str] = Field(description="What can be fetched, by these names, of a job that is done.")
+    report: dict[str, Any] | None = Field(description="Of a chart that is done, where one job is asked for.")
     error: JobError | None
 
 
@@ -59,20 +68,24 @@ class JobsAnswer(BaseModel):
     jobs: list[JobAnswer]
 
 
-def _told(job: Job) -> JobAnswer:
+def told(job: Job, report: dict[str, Any] | None = None) -> JobAnswer:
+    """Return what is answered of a job."""
     return JobAnswer(
         id=job.id,
+        kind=job.kind,
         state=job.state,
         progress=round(job.progress, 4),
         created=datetime.fromtimestamp(job.created, UTC),
         expires=datetime.fromtimestamp(job.expires, UTC),
-        model=job.request["model"],
-        stems=sorted(job.files),
+        model=job.request.get("model"),
+        stems=sorted(job.files) if job.kind == "separate" else [],
+        files=sorted(job.files),
+        report=report,
         error=JobError(code=job.code, message=job.message or "") if job.code else None,
     )
 
 
-async def _store(request: Request) -> JobStore:
+async def store_of(request: Request) -> JobStore:
     """Return the jobs; their database is opened when it is first asked for."""
     state = request.app.state
     found: JobStore | None = state.jobs
@@ -91,61 +104,33 @@ async def _store(request: Request) -> JobStore:
 
 async def _mine(request: Request, caller: Caller, identity: str) -> Job:
     """Return a job of the caller's; for others there is none."""
-    job = await anyio.to_thread.run_sync((await _store(request)).get, identity)
+    job = await anyio.to_thread.run_sync((await store_of(request)).get, identity)
     if job is None or (job.owner != caller.name and "admin" not in caller.scopes):
         raise Problem("not_found", "there is no such job, or it has expired")
     return job
 
 
-@router.post(
-    "/separate",
-    status_code=202,
-    openapi_extra=described([*FILES, "conflict"], **body()),
-)
-async def separate(
-    request: Request,
-    response: Response,
-    caller: Annotated[Caller, allowed("separate")],
-    model: Annotated[str, Query(description="spleeter:2stems, 4stems or 5stems.")] = "spleeter:2stems",
-    stems: Annotated[str | None, Query(description="Stems to make, with commas between; all when left out.")] = None,
-    format: Annotated[str, Query(description=f"One of {_FORMATS}.")] = "wav",
-    bits: Annotated[int, Query(description="16, 24 or 32 where the format has depths.")] = 16,
-    bitrate: Annotated[int | None, Query(description="Kilobits a second of lossy formats.", ge=1, le=10000)] = None,
-    rate: Annotated[int | None, Query(description="Sample rate in Hz; the file's when left out.")] = None,
-    highpass: Annotated[float | None, Query(description="Take away what is below, in Hz.")] = None,
-    loudness: Annotated[float | None, Query(description="Loudness in LUFS at which the network hears.")] = None,
-    denoise: Annotated[float | None, Query(description="Share of steady noise to take away, up to 1.")] = None,
-    silence: Annotated[float | None, Query(description="Spare the network where nothing is above this, in dB.")] = None,
+async def given(
+    request: Request, response: Response, caller: Caller, asked: Callable[[Upload], dict[str, Any]]
 ) -> JobAnswer:
-    """Separate a file into stems: gives a job, to be looked at under `/v1/jobs/{id}`."""
-    # Here, since torch comes with it: the process is to answer before that is there.
-    from backbeat.separation.files import Preparation, SeparationOptions, StemFormat
-    from backbeat.separation.store import OFFICIAL, find, parse_name
+    """Make a job of the file of a request: what is asked for is `asked` of the file, with its kind.
 
-    store, settings = await _store(request), request.app.state.settings
-    names = None if stems is None else listed(stems)
-    how = StemFormat(format.lower(), bits, None if bitrate is None else 1000 * bitrate, rate)
-    options = SeparationOptions(names, how, Preparation(highpass, loudness, denoise, silence))
-    try:
-        kind, _ = parse_name(model)
-    except ModelError as error:
-        raise Problem("wrong_value", f"model: {error}") from None
-    options.check(OFFICIAL[kind].params.instruments)
-    try:
-        await anyio.to_thread.run_sync(find, model)
-    except ModelError as error:
-        raise Problem("conflict", str(error)) from None
-    if (await anyio.to_thread.run_sync(store.counts)).get("queued", 0) >= settings.jobs.waiting:
+    Raises
+    ------
+    Problem
+        If too many jobs wait, or the file cannot be taken.
+    """
+    store = await store_of(request)
+    if (await anyio.to_thread.run_sync(store.counts)).get("queued", 0) >= request.app.state.settings.jobs.waiting:
         raise Problem("too_many", "too many jobs wait", {"Retry-After": "60"})
     async with scanned(request) as (files, _):
-        identity = store.new_id()
-        asked = {"model": model, "options": options.to_dict()}
-        job = await anyio.to_thread.run_sync(_give, store, identity, caller.name, files[0], asked)
+        job = await anyio.to_thread.run_sync(_queued, store, caller.name, files[0], asked(files[0]))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return _told(job)
+    return told(job)
 
 
-def _give(store: JobStore, identity: str, owner: str, file: Upload, asked: dict[str, Any]) -> Job:
+def _queued(store: JobStore, owner: str, file: Upload, asked: dict[str, Any]) -> Job:
+    identity = store.new_id()
     place = store.place(identity)
     place.mkdir()
     try:
@@ -157,51 +142,60 @@ def _give(store: JobStore, identity: str, owner: str, file: Upload, asked: dict[
 
 
 @router.get("/jobs", openapi_extra=described([*GUARDED, "not_ready"]))
-async def jobs(request: Request, caller: Annotated[Caller, allowed("separate")]) -> JobsAnswer:
+async def jobs(request: Request, caller: Annotated[Caller, _ALLOWED]) -> JobsAnswer:
     """List your jobs, the latest first; with the scope `admin` those of all."""
     owner = None if "admin" in caller.scopes else caller.name
-    found = await anyio.to_thread.run_sync((await _store(request)).of_owner, owner)
-    return JobsAnswer(jobs=[_told(job) for job in found])
+    found = await anyio.to_thread.run_sync((await store_of(request)).of_owner, owner)
+    return JobsAnswer(jobs=[told(job) for job in found])
 
 
 @router.get("/jobs/{identity}", openapi_extra=described(_JOB))
-async def job(request: Request, identity: str, caller: Annotated[Caller, allowed("separate")]) -> JobAnswer:
+async def job(request: Request, identity: str, caller: Annotated[Caller, _ALLOWED]) -> JobAnswer:
     """Tell how a job stands."""
-    return _told(await _mine(request, caller, identity))
+    found = await _mine(request, caller, identity)
+    return told(found, await anyio.to_thread.run_sync((await store_of(request)).report, found))
 
 
 @router.delete("/jobs/{identity}", openapi_extra=described(_JOB))
-async def cancel(request: Request, identity: str, caller: Annotated[Caller, allowed("separate")]) -> JobAnswer:
+async def cancel(request: Request, identity: str, caller: Annotated[Caller, _ALLOWED]) -> JobAnswer:
     """Cancel a job that has not ended; what one has made is removed when it expires."""
-    store = await _store(request)
+    store = await store_of(request)
     await _mine(request, caller, identity)
     await anyio.to_thread.run_sync(store.cancel, identity)
-    return _told(await _mine(request, caller, identity))
+    return told(await _mine(request, caller, identity))
 
 
 def _done(job: Job) -> Job:
     if job.state != "done":
-        raise Problem("conflict", f"the job is {job.state}; only one that is done has stems")
+        raise Problem("conflict", f"the job is {job.state}; only one that is done has files")
     return job
 
 
 @router.get(
     "/jobs/{identity}/result",
     response_class=FileResponse,
-    responses={200: {"content": {"application/zip": {}}, "description": "All stems"}},
+    responses={200: {"content": {"application/zip": {}}, "description": "All files"}},
     openapi_extra=described([*_JOB, "conflict"]),
 )
-async def result(request: Request, identity: str, caller: Annotated[Caller, allowed("separate")]) -> FileResponse:
-    """Fetch all stems, as a ZIP."""
+async def result(request: Request, identity: str, caller: Annotated[Caller, _ALLOWED]) -> FileResponse:
+    """Fetch all files, stems or those of a chart, as a ZIP."""
     found = _done(await _mine(request, caller, identity))
-    place = (await _store(request)).place(identity) / OUTPUT
+    place = (await store_of(request)).output(found)
     path = await anyio.to_thread.run_sync(_zipped, place, sorted(found.files.values()))
     return FileResponse(
         path,
         media_type="application/zip",
-        filename="stems.zip",
+        filename=f"{_title(found)}.zip",
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
+
+
+def _title(job: Job) -> str:
+    """Return what the files of a job are called together, fit for any file system."""
+    if job.kind == "separate":
+        return "stems"
+    shown = "".join(char for char in job.request["options"]["title"] or "" if unicodedata.category(char)[0] != "C")
+    return _NO_FILE_NAME.sub("_", shown)[:_LONGEST_TITLE].strip(" .") or "chart"
 
 
 def _zipped(place: Path, names: list[str]) -> Path:
@@ -215,25 +209,30 @@ def _zipped(place: Path, names: list[str]) -> Path:
         except BaseException as error:
             path.unlink()
             if isinstance(error, FileNotFoundError):
-                raise Problem("not_found", "the stems are gone") from None
+                raise Problem("not_found", "the files are gone") from None
             raise
     return path
 
 
 @router.get(
-    "/jobs/{identity}/result/{stem}",
+    "/jobs/{identity}/result/{name}",
     response_class=FileResponse,
-    responses={200: {"content": {"audio/*": {}}, "description": "One stem"}},
+    responses={
+        200: {
+            "content": {kind: {} for kind in ("audio/*", "image/png", "application/json", _BYTES)},
+            "description": "One file",
+        }
+    },
     openapi_extra=described([*_JOB, "conflict"]),
 )
-async def one_stem(
-    request: Request, identity: str, stem: str, caller: Annotated[Caller, allowed("separate")]
-) -> FileResponse:
-    """Fetch one stem."""
+async def one_file(request: Request, identity: str, name: str, caller: Annotated[Caller, _ALLOWED]) -> FileResponse:
+    """Fetch one file: a stem, or one of those of a chart."""
     found = _done(await _mine(request, caller, identity))
-    if stem not in found.files:
-        raise Problem("not_found", f"the job has no such stem; it has {', '.join(sorted(found.files))}")
-    path = (await _store(request)).place(identity) / OUTPUT / found.files[stem]
+    if name not in found.files:
+        raise Problem("not_found", f"the job has no such file; it has {', '.join(sorted(found.files))}")
+    path = (await store_of(request)).output(found) / found.files[name]
     if not path.is_file():
-        raise Problem("not_found", "the stem is gone")
-    return FileResponse(path, filename=found.files[stem])
+        raise Problem("not_found", "the file is gone")
+    # What is no sound or picture is bytes: a chart is text, but not in UTF-8.
+    kind = mimetypes.guess_type(path.name)[0] or _BYTES
+    return FileResponse(path, media_type=kind, filename=path.name)

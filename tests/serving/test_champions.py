@@ -90,7 +90,7 @@ def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: p
         assert 'backbeat_model_changes_total{outcome="refused"} 1.0' in metrics
         assert 'backbeat_model_info{name="backbeat-beat",task="beat",version="1"} 0.0' in metrics
         assert 'backbeat_model_info{name="backbeat-beat",task="beat",version="2"} 1.0' in metrics
-        assert 'backbeat_jobs{state="queued"} 0.0' in metrics
+        assert 'backbeat_jobs{kind="separate",state="queued"} 0.0' in metrics
 
 
 def test_where_the_registry_is_away_the_champions_that_were_known_are_served(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ from serving.hearing import HearingPool
 from serving.problems import Problem
 from serving.records import Kept, Recorder
 from serving.scan import Scanner
-from serving.separating import Worker
 from serving.settings import Scan
 from serving.uploads import limited, plain_name, sweep
+from serving.working import Worker
 
 BEAT = shipped_models()["beat"]
 LIMITS = AudioLimits(100_000_000, 1800.0)
@@ -334,7 +334,7 @@ def test_files_of_requests_that_were_killed_are_swept(tmp_path: Path, monkeypatc
 
 def test_a_worker_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
     url = "postgresql+psycopg://me:secret@127.0.0.1:9/jobs"
-    worker = Worker(settings_of(tmp_path, jobs__database=url))
+    worker = Worker(settings_of(tmp_path, jobs__database=url), {})
     until = time.monotonic() + 20
     with capture_logs() as told:
         worker.start()
