@@ -30,7 +30,7 @@ from serving.analysing import Hearing
 from serving.logs import AuditLog
 from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
 from serving.records import Kept, Recorder
-from serving.routes import analysis, jobs, monitoring, separation, system
+from serving.routes import analysis, charts, jobs, monitoring, separation, system
 from serving.settings import Settings
 from serving.tracing import Tracing
 from serving.uploads import limited, sweep, too_large
@@ -200,7 +200,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Backbeat",
         version=__version__,
-        summary="Hear music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems.",
+        summary="Hear music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems, drum charts.",
         lifespan=lifespan,
         openapi_url="/openapi.json" if local else None,
         docs_url="/docs" if local else None,
@@ -218,6 +218,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(kind, _on_problem)
     app.include_router(analysis.router)
     app.include_router(separation.router)
+    app.include_router(charts.router)
     app.include_router(jobs.router)
     app.include_router(monitoring.router)
     app.include_router(system.router)

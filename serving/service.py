@@ -43,12 +43,13 @@ class Backstage:
     def __init__(self) -> None:
         from backbeat.logs import configure
         from serving.champions import Scout
+        from serving.charting import Charting
         from serving.separating import Separating
         from serving.telling import Teller
         from serving.working import Worker
 
         configure(settings.logs.level)
-        self._worker = Worker(settings, {"separate": Separating(settings)})
+        self._worker = Worker(settings, {"separate": Separating(settings), "chart": Charting(settings)})
         self._scout, self._teller = Scout(settings), Teller(settings)
 
     @bentoml.on_startup
@@ -78,7 +79,7 @@ class Backstage:
     runner_probe={"enabled": False},
 )
 class Backbeat:
-    """Hears music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems."""
+    """Hears music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems, charts."""
 
     backstage = bentoml.depends(Backstage)
 

@@ -1,20 +1,23 @@
-"""A client of the service: what `backbeat analyze` and `separate` do here, done there.
+"""A client of the service: what `backbeat analyze`, `separate` and `chart` do here, done there.
 
 ::
 
     with Client("http://localhost:8000") as client:
         analysis = client.analyze("song.mp3")
         client.separate("song.mp3", "stems", model="spleeter:4stems")
+        client.chart("song.mp3", "output/song", options={"title": "Song"})
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any
 
 import httpx
 
@@ -159,11 +162,54 @@ class Client:
             If it took too long.
         """
         job = self._send("/v1/separate", path, {"model": model, **(options or {})})
+        job = self._done(job, path, timeout_s, progress)
+        return {stem: self._fetch(job["id"], stem, Path(output_dir)) for stem in job["stems"]}
+
+    def chart(
+        self,
+        path: Path | str,
+        output_dir: Path | str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        timeout_s: float = 3600.0,
+        progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Any]:
+        """Make drum charts of a file into `output_dir`, and return what the service reports of them.
+
+        Parameters
+        ----------
+        path, output_dir
+            The audio, and where the charts, the music and the sounds go.
+        options
+            Parameters of `POST /v1/chart`: title, artist, tiers, bpm...
+        timeout_s, progress
+            As for `separate`.
+
+        Raises
+        ------
+        AudioNotFoundError, ServiceError
+            As `analyze`, and if the job fails, or what comes of it is no folder of files.
+        TimeLimitError
+            If it took too long.
+        """
+        job = self._done(self._send("/v1/chart", path, options or {}), path, timeout_s, progress)
+        with tempfile.TemporaryFile() as archive:
+            with self._result(f"/v1/jobs/{job['id']}/result") as answer:
+                for piece in answer.iter_bytes(1 << 20):
+                    archive.write(piece)
+            _unpack(archive, Path(output_dir))
+        report: dict[str, Any] = job["report"]
+        return report
+
+    def _done(
+        self, job: dict[str, Any], path: Path | str, timeout_s: float, progress: Callable[[float], None] | None
+    ) -> dict[str, Any]:
+        """Return a job once it is done; it is cancelled when it takes too long, or nobody waits any more."""
         with self._cancelled_on_error(job["id"]):
             until = time.monotonic() + timeout_s
             while job["state"] in ("queued", "running"):
                 if time.monotonic() > until:
-                    raise TimeLimitError(f"{path}: was not separated within {timeout_s:g} s")
+                    raise TimeLimitError(f"{path}: was not done within {timeout_s:g} s")
                 time.sleep(_LOOK_S)
                 job = self._ask("GET", f"/v1/jobs/{job['id']}").json()
                 if progress:
@@ -171,7 +217,7 @@ class Client:
         if job["state"] != "done":
             error = job["error"] or {"code": job["state"], "message": f"the job was {job['state']}"}
             raise ServiceError(error["code"], f"{path}: {error['message']}", "")
-        return {stem: self._fetch(job["id"], stem, Path(output_dir)) for stem in job["stems"]}
+        return job
 
     @contextmanager
     def _cancelled_on_error(self, job: str) -> Iterator[None]:
@@ -182,10 +228,7 @@ class Client:
             raise
 
     def _fetch(self, job: str, stem: str, folder: Path) -> Path:
-        with self._http.stream("GET", f"/v1/jobs/{job}/result/{stem}") as answer:
-            if answer.is_error:
-                answer.read()
-                raise _refused(answer)
+        with self._result(f"/v1/jobs/{job}/result/{stem}") as answer:
             # The name of the stem is the service's word; what it is called here is ours.
             suffix = Path(answer.headers["content-disposition"].rpartition('"')[0]).suffix
             path = folder / f"{Path(stem).name}{suffix}"
@@ -193,6 +236,17 @@ class Client:
                 for piece in answer.iter_bytes(1 << 20):
                     out.write(piece)
         return path
+
+    @contextmanager
+    def _result(self, url: str) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream("GET", url) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refused(answer)
+                yield answer
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
 
     def _send(
         self, url: str, path: Path | str, parameters: Mapping[str, Any], form: Mapping[str, str] | None = None
@@ -213,8 +267,9 @@ class Client:
             try:
                 answer = self._http.request(method, url, **how)
             except httpx.HTTPError as error:
-                cause = str(error) or type(error).__name__
-                raise ServiceError("away", f"{self._url}: the service cannot be reached: {cause}", "") from None
+                raise self._away(error) from None
+            except httpx.InvalidURL as error:
+                raise ConfigError(f"what is asked for cannot be put into an address: {error}") from None
             self.request_id = answer.headers.get("x-request-id", "")
             if answer.is_success:
                 return answer
@@ -226,6 +281,28 @@ class Client:
             time.sleep(pause_s)
             if rewind is not None:
                 rewind.seek(0)
+
+    def _away(self, error: httpx.HTTPError) -> ServiceError:
+        cause = str(error) or type(error).__name__
+        return ServiceError("away", f"{self._url}: the service cannot be reached: {cause}", "")
+
+
+def _unpack(archive: IO[bytes], folder: Path) -> None:
+    """Write the files of a ZIP into a folder; ServiceError, before any is written, where one would lie elsewhere."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+            for member in members:
+                name = member.filename
+                # As any system would read it: this one, and that of whoever gets the folder.
+                if name in ("", ".", "..") or PureWindowsPath(name).name != name or PurePosixPath(name).name != name:
+                    raise ServiceError("unknown", f"{name[:100]!r}: the service gave a file that is for elsewhere", "")
+            folder.mkdir(parents=True, exist_ok=True)
+            for member in members:
+                with opened.open(member) as source, atomic_path(folder / member.filename) as temporary:
+                    temporary.write_bytes(source.read())
+    except zipfile.BadZipFile as error:
+        raise ServiceError("unknown", f"what the service gave is no ZIP of files: {error}", "") from None
 
 
 def _refused(answer: httpx.Response) -> ServiceError:

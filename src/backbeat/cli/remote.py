@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ import typer
 
 from backbeat.errors import BackbeatError
 
-remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, correct, separate, models.")
+remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, correct, separate, chart, models.")
 
 _Url = Annotated[str, typer.Option("--url", metavar="URL", envvar="BACKBEAT_URL", help="Where the service is.")]
 _Key = Annotated[
@@ -112,17 +114,90 @@ def separate(
     key: _Key = None,
 ) -> None:
     """Separate a file: gives the service a job, waits for it, and fetches the stems."""
-    from rich.progress import Progress
-
     from backbeat.client import Client
 
     options = {"format": suffix, **({} if stems is None else {"stems": stems})}
-    with Client(url, key) as client, Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(path.name, total=1.0)
-        made = client.separate(
-            path, out, model=model, options=options, progress=lambda share: bar.update(task, completed=share)
-        )
+    with Client(url, key) as client, _bar(path.name) as progress:
+        made = client.separate(path, out, model=model, options=options, progress=progress)
     typer.echo(f"{out}: {', '.join(made)}")
+
+
+@remote_app.command(
+    "chart",
+    epilog="Example: [bold]backbeat remote chart song.mp3 -o output/ --title 'My song'[/bold] (into output/song/)",
+)
+def chart(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the song's folder goes.")] = Path(
+        "output"
+    ),
+    title: Annotated[
+        str | None, typer.Option(help="Title; else that of the file's tags, or its name.", show_default=False)
+    ] = None,
+    artist: Annotated[
+        str | None, typer.Option(help="Artist; else that of the file's tags.", show_default=False)
+    ] = None,
+    difficulty: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="basic, advanced, extreme; all when left out.", show_default=False),
+    ] = None,
+    time_signature: Annotated[
+        str | None, typer.Option(metavar="N/D", help="Count bars in this; else as they are heard.", show_default=False)
+    ] = None,
+    bpm: Annotated[
+        float | None, typer.Option(help="Quarter notes a minute; else as they are heard.", show_default=False)
+    ] = None,
+    expressive: Annotated[bool, typer.Option("--expressive", help="Keep the player's timing.")] = False,
+    separation: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="auto, none or spleeter:4stems; what the service has.", show_default=False),
+    ] = None,
+    rock: Annotated[bool, typer.Option("--rock", help="Expect drumming as in rock and pop.")] = False,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Let several hearings of the song vote.")] = False,
+    multi_scale: Annotated[bool, typer.Option("--multi-scale", help="Hear at several resolutions.")] = False,
+    advanced_features: Annotated[
+        bool, typer.Option("--advanced-features", help="Tell drums apart a second time.")
+    ] = False,
+    plot: Annotated[bool, typer.Option(help="Whether to draw a picture of the chart.")] = True,
+    url: _Url = _HERE,
+    key: _Key = None,
+) -> None:
+    """Make drum charts of a song: gives the service a job, waits for it, and fetches the folder."""
+    from backbeat.cli.analyzing import unique_names
+    from backbeat.client import Client
+
+    asked = {
+        "title": title,
+        "artist": artist,
+        "tiers": difficulty,
+        "time_signature": time_signature,
+        "bpm": bpm,
+        "expressive": expressive,
+        "rock": rock,
+        "ensemble": ensemble,
+        "multi_scale": multi_scale,
+        "advanced_features": advanced_features,
+        "separation": separation,
+        "plot": plot,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    folder = output / unique_names([path])[path]
+    with Client(url, key) as client, _bar(path.name) as progress:
+        report = client.chart(path, folder, options=options, progress=progress)
+    for warning in report["warnings"]:
+        sys.stderr.write(f"backbeat: warning: {path}: {warning}\n")
+    typer.echo(f"{folder}: {report['notes']} notes in {report['bars']} bars")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[float], None]]:
+    """Show on stderr how far a file is, where there is a terminal; give what tells it."""
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(escape(name), total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 @remote_app.command("models", epilog="Example: [bold]backbeat remote models --url https://music.example[/bold]")
