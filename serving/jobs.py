@@ -32,6 +32,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from backbeat.database import open_database
 from backbeat.errors import ConfigError
@@ -45,10 +46,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 #: In the folder of a job: the file that was sent, and what a job tells beside the files that it made, if it does.
 INPUT, REPORT = "input", "report.json"
 
-_META = MetaData()
 _JOBS = Table(
     "jobs",
-    _META,
+    MetaData(),
     Column("id", String(32), primary_key=True),
     Column("owner", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False, index=True),
@@ -131,7 +131,11 @@ class JobStore:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._engine: Engine = open_database(url)
-            _META.create_all(self._engine)
+            with self._engine.begin() as connection:
+                # Several processes do it at once: to look first whether there is one would be too early.
+                connection.execute(CreateTable(_JOBS, if_not_exists=True))
+                for index in _JOBS.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"jobs.database cannot be opened: {error}") from None
 

@@ -144,7 +144,7 @@ class Monitoring:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Where separation jobs are kept, how long, and how many may wait; ConfigError when a number leaves nothing."""
+    """Where jobs are kept, how long, and how many may wait; ConfigError when a number leaves nothing."""
 
     database: str
     folder: str

@@ -23,7 +23,7 @@ from serving.problems import problem_of
 from serving.settings import Settings
 
 _LOG = structlog.get_logger("serving.working")
-_LOOK_S = 0.5
+_LOOK_S, _AWAY_S = 0.5, 5.0
 _BEAT_S = 1.0
 _FORGET_S = 60.0
 _COUNT_S = 2.0
@@ -102,10 +102,10 @@ class Worker:
             except (ConfigError, OperationalError) as error:
                 # The database is away; the jobs wait in it.
                 _LOG.error("jobs_not_taken", message=str(error).splitlines()[0])
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(_AWAY_S)
             except Exception:
                 _LOG.exception("jobs_not_taken")
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(_AWAY_S)
 
     def _count(self) -> None:
         """Tell how many jobs there are, and what each kind has to tell."""

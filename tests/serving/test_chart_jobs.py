@@ -25,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+import serving.working
 from backbeat.charts.making import ChartOptions, MadeChart
 from backbeat.charts.transcribe import Modes
 from backbeat.cli import app as commands
@@ -40,6 +41,15 @@ from serving.keys import KeyStore
 from serving.settings import Settings
 from serving.working import Worker
 
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers look and beat oftener than they do in earnest."""
+    for name in ("_LOOK_S", "_BEAT_S", "_AWAY_S"):
+        monkeypatch.setattr(serving.working, name, _BEAT_S)
+
+
+_BEAT_S = 0.05
 SONG = {"file": ("My song.wav", b"sound")}
 FILES = {"ext.dtx": "#TITLE: x\n".encode("cp932"), "chart.mid": b"MThd", "chart.json": b"{}", "chart.png": b"\x89PNG"}
 FILES |= {"bgm.ogg": b"OggS", "kick.wav": b"RIFF", "set.def": b"#TITLE x"}
@@ -338,7 +348,7 @@ def test_a_job_that_is_cancelled_stops_at_its_next_step_and_leaves_nothing(house
     assert counted == {"queued": 1, "running": 1}
     (told,) = house.ask({"url": f"/v1/jobs/{identity}", "method": "DELETE"})
     assert told.json()["state"] == "cancelled"
-    time.sleep(1.2)  # the worker has heard of it, and waits for the step
+    time.sleep(4 * _BEAT_S)  # the worker has heard of it, and waits for the step
     house.maker.may_go.set()
     until(lambda: not house.store.place(identity).exists())
     # Its second step came to nothing; the next job has its own.
@@ -352,7 +362,7 @@ def test_a_job_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         house.maker.may_go.clear()
         identity = house.chart().json()["id"]
         assert house.maker.at_work.wait(20)
-        time.sleep(1.5)
+        time.sleep(0.5 + 4 * _BEAT_S)
         house.maker.may_go.set()
         error = house.ended(identity)["error"]
         assert error == {"code": "timed_out", "message": "the job took longer than 0.5 s"}
@@ -397,7 +407,7 @@ def test_a_job_that_another_worker_took_over_keeps_its_files(house: House) -> No
     assert house.maker.at_work.wait(20)
     with house.store._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE jobs SET worker = 'another'")
-    time.sleep(1.2)
+    time.sleep(4 * _BEAT_S)
     with capture_logs() as told:
         house.maker.may_go.set()
         until(lambda: told)
@@ -415,7 +425,7 @@ def test_work_ends_where_the_database_goes_away(house: House, monkeypatch: pytes
         identity = house.chart().json()["id"]
         assert house.maker.at_work.wait(20)
         monkeypatch.setattr(JobStore, "beat", away)
-        time.sleep(1.2)
+        time.sleep(4 * _BEAT_S)
         house.maker.may_go.set()
         until(lambda: any(line["event"] == "jobs_not_taken" for line in told))
     assert house.maker.steps == 0

@@ -38,6 +38,14 @@ def test_each_job_is_given_to_one_worker(store: JobStore, tmp_path: Path) -> Non
     assert "queued" not in store.counts()
 
 
+def test_several_open_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
+    for number in range(10):
+        url = f"sqlite:///{tmp_path / f'{number}.db'}"
+        with ThreadPoolExecutor(4) as threads:
+            stores = list(threads.map(lambda _, url=url: JobStore(url, tmp_path / "jobs", 60.0, 60.0), range(4)))
+        assert stores[0].get(stores[1].add("0" * 32, "anna", ASKED).id) is not None
+
+
 def test_a_job_whose_worker_died_goes_to_another_and_fails_at_last(store: JobStore) -> None:
     identity = store.add(store.new_id(), "anna", ASKED).id
     for attempt in range(3):
