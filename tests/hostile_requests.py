@@ -197,6 +197,32 @@ def other_requests(song: bytes, features: list[float]) -> Iterator[Asked]:
         "silence=-inf",
     ):
         yield Asked(f"separate {asked[:30]} {len(asked)}", VALUE, f"/v1/separate?{asked}", song, _AUDIO)
+    for asked in (
+        "title=" + "a" * 10_000,
+        "title=" + "%F0%9F%A5%81" * 1000,
+        "title=a%00b",
+        "title=a%0d%0aX-A:b",
+        "artist=%1b[31m",
+        "tiers=../extreme",
+        "tiers=,",
+        "tiers=" + "basic," * 1000,
+        "time_signature=99/7",
+        "time_signature=" + "9" * 5000 + "/4",
+        "time_signature=4/%00",
+        "bpm=nan",
+        "bpm=-inf",
+        "bpm=-120",
+        "bpm=1e999",
+        "bpm=" + "9" * 5000,
+        "expressive=perhaps",
+        "plot=%ff",
+        "separation=../../etc/passwd",
+        "separation=/etc",
+        "separation=",
+        "separation=spleeter:2stems",
+    ):
+        yield Asked(f"chart {asked[:30]} {len(asked)}", VALUE, f"/v1/chart?{asked}", song, _AUDIO)
+    yield Asked("chart by no model", (409, "conflict"), "/v1/chart?separation=spleeter:4stems", song, _AUDIO)
     yield Asked("separate stems of no name, which are all", (409, "conflict"), "/v1/separate?stems=,", song, _AUDIO)
     for identity in (
         "none",
