@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,16 +59,27 @@ class Charting:
 
     def _make(self, job: Job, place: Path, report: Report, stop: threading.Event) -> dict[str, str]:
         # Here, since torch comes with it: the service is to start before that is there.
-        from backbeat.charts.making import ChartOptions
+        from backbeat.charts.making import ChartOptions, labels_of
+        from backbeat.separation.engine import in_the_tree
 
         def step(_: str, share: float) -> None:
             if stop.is_set():
                 raise _GiveUpError
             report(share)
 
-        options = ChartOptions.from_dict(job.request["options"])
-        made = self._ready().make(place / INPUT, place / KINDS["chart"], options, progress=step)
-        write_json(place / REPORT, {**made.report, "warnings": list(made.warnings)})
+        song, folder = place / INPUT, place / KINDS["chart"]
+        try:
+            options = ChartOptions.from_dict(job.request["options"])
+            title, _ = labels_of(song, options)
+            if title == INPUT:  # neither asked for nor in its tags: here it has a name of ours
+                options = replace(options, title=job.request["name"])
+            # What a worker that died has left may be made by other models.
+            made = self._ready().make(song, folder, options, replace=True, progress=step)
+            write_json(place / REPORT, made.report)
+        except (MemoryError, OSError, RuntimeError) as error:
+            if (known := in_the_tree(error, song, folder)) is not error:
+                raise known from error
+            raise
         return {path.name: path.name for path in made.folder.iterdir() if path.is_file()}
 
     def _ready(self) -> ChartMaker:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Query
@@ -18,6 +19,7 @@ from serving.problems import Problem
 from serving.routes.common import FILES, allowed, body, described
 from serving.routes.jobs import JobAnswer, given
 from serving.routes.separation import must_be_installed, stems_of
+from serving.uploads import Upload
 
 if TYPE_CHECKING:
     from backbeat.charts.making import ChartOptions
@@ -93,7 +95,11 @@ async def chart(
     asked = await anyio.to_thread.run_sync(options)
     if separation not in _BY_ITSELF:
         await must_be_installed(separation)
-    return await given(request, response, caller, lambda file: {"kind": "chart", "options": asked.to_dict()})
+
+    def of(file: Upload) -> dict[str, Any]:
+        return {"kind": "chart", "name": Path(file.name).stem, "options": asked.to_dict()}
+
+    return await given(request, response, caller, of)
 
 
 def _line(name: str, text: str | None) -> str | None:

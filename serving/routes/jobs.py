@@ -32,8 +32,8 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 
 _LOG = structlog.get_logger("serving.jobs")
 _BYTES = "application/octet-stream"
-#: What no name of a file may have on one system or another; and so many characters fit, whatever their bytes.
-_NO_FILE_NAME, _LONGEST_TITLE = re.compile(r'[<>:"/\\|?*]'), 60
+#: What no name of a file may have on one system or another, and how many bytes fit, with room for an ending.
+_NO_FILE_NAME, _LONGEST_NAME = re.compile(r'[<>:"/\\|?*]'), 240
 #: Whose jobs may be any.
 _ALLOWED = allowed("separate", "chart")
 _JOB = [*GUARDED, "not_found", "not_ready"]
@@ -194,8 +194,10 @@ def _title(job: Job) -> str:
     """Return what the files of a job are called together, fit for any file system."""
     if job.kind == "separate":
         return "stems"
-    shown = "".join(char for char in job.request["options"]["title"] or "" if unicodedata.category(char)[0] != "C")
-    return _NO_FILE_NAME.sub("_", shown)[:_LONGEST_TITLE].strip(" .") or "chart"
+    title = job.request["options"]["title"] or job.request["name"]
+    shown = "".join(char for char in title if unicodedata.category(char)[0] != "C")
+    fits = _NO_FILE_NAME.sub("_", shown).encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return fits.strip(" .") or "chart"
 
 
 def _zipped(place: Path, names: list[str]) -> Path:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 import uvicorn
 from services import free_port
 from serving_asks import ask, codes, settings_of
@@ -50,10 +52,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _BEAT_S = 0.05
-SONG = {"file": ("My song.wav", b"sound")}
+WAVE = io.BytesIO()
+soundfile.write(WAVE, np.zeros(800), 8000, format="WAV")
+SONG = {"file": ("My song.wav", WAVE.getvalue())}
 FILES = {"ext.dtx": "#TITLE: x\n".encode("cp932"), "chart.mid": b"MThd", "chart.json": b"{}", "chart.png": b"\x89PNG"}
 FILES |= {"bgm.ogg": b"OggS", "kick.wav": b"RIFF", "set.def": b"#TITLE x"}
 MODELS = {"beat": {"name": "backbeat-beat", "version": "7"}, "onset": {"name": "backbeat-onset", "version": "3"}}
+REPORT: dict[str, Any] = {
+    "made": {"models": MODELS},
+    "levels": {"extreme": 5.5},
+    "quantising": {
+        "notes": 12,
+        "bars": 3,
+        "tempi": [{"bpm": 120.0}],
+        "meters": [{"signature": "4/4"}],
+        "from_grid": {"median_ms": 3.2},
+    },
+    "warnings": ["it has no cymbals"],
+}
 
 
 @dataclass
@@ -67,8 +83,15 @@ class Maker:
     steps: int = 0
 
     def make(
-        self, path: Path, folder: Path, options: ChartOptions, *, progress: Callable[[str, float], None]
+        self,
+        path: Path,
+        folder: Path,
+        options: ChartOptions,
+        *,
+        replace: bool,
+        progress: Callable[[str, float], None],
     ) -> MadeChart:
+        assert replace
         self.asked.append((path.read_bytes(), options))
         progress("hearing", 0.25)
         self.at_work.set()
@@ -77,11 +100,10 @@ class Maker:
             raise self.error
         progress("writing", 0.75)
         self.steps += 1
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, content in FILES.items():
             (folder / name).write_bytes(content)
-        report = {"models": MODELS, "notes": 12, "bars": 3}
-        return MadeChart(folder, {"extreme": folder / "ext.dtx"}, report, ("it has no cymbals",))
+        return MadeChart(folder, {"extreme": folder / "ext.dtx"}, REPORT, tuple(REPORT["warnings"]))
 
 
 @dataclass
@@ -150,8 +172,8 @@ def test_a_song_becomes_a_folder_of_files(house: House) -> None:
     told = house.ended(first["id"])
     assert (told["state"], told["progress"], told["error"], told["stems"]) == ("done", 1.0, None, [])
     assert told["files"] == sorted(FILES)
-    assert told["report"] == {"models": MODELS, "notes": 12, "bars": 3, "warnings": ["it has no cymbals"]}
-    assert house.maker.asked[0][0] == b"sound"
+    assert told["report"] == REPORT
+    assert house.maker.asked[0][0] == SONG["file"][1]
     place = house.store.place(told["id"])
     assert not (place / INPUT).exists()
 
@@ -189,7 +211,7 @@ def test_what_is_asked_for_is_what_the_maker_gets(house: House) -> None:
         separation="none",
         plot=False,
     )
-    assert second == ChartOptions()
+    assert second == ChartOptions(title="My song")  # the file has no tags, and here a name of ours
     assert house.loaded == [{}]  # once, with the models that ship
 
 
@@ -272,6 +294,7 @@ def test_a_request_without_a_file_or_with_too_much_is_refused(tmp_path: Path, mo
         ("..", "chart"),
         ("C:\\Windows\\*?", "C__Windows___"),
         ("🥁" * 300, "🥁" * 60),
+        ("a" * 300, "a" * 240),
         ("東京／ドラム", "東京／ドラム"),
         ("a\u202e gpj.exe", "a gpj.exe"),
         ('";x="', "_;x=_"),
@@ -321,7 +344,7 @@ def test_jobs_from_before_there_were_charts_are_separations(tmp_path: Path) -> N
     settings = settings_of(tmp_path, "local")
     store = JobStore.of(settings)
     old = store.add(store.new_id(), "local", {"model": "spleeter:2stems", "options": {}})
-    store.add(store.new_id(), "local", {"kind": "chart", "options": ChartOptions().to_dict()})
+    store.add(store.new_id(), "local", {"kind": "chart", "name": "a", "options": ChartOptions().to_dict()})
     assert store.at_hand() == {("separate", "queued"): 1, ("chart", "queued"): 1}
     assert store.claim("one").id == old.id  # type: ignore[union-attr]
     assert store.at_hand() == {("separate", "running"): 1, ("chart", "queued"): 1}
@@ -481,11 +504,11 @@ def listening(settings: Settings) -> Iterator[str]:
 
 def test_the_client_and_its_command_fetch_a_chart(house: House, tmp_path: Path) -> None:
     song, told = tmp_path / "My song.wav", []
-    song.write_bytes(b"sound")
+    song.write_bytes(SONG["file"][1])
     with listening(house.settings) as url:
         with Client(url) as client:
             report = client.chart(song, tmp_path / "here", options={"bpm": 120}, progress=told.append)
-            assert report["models"] == MODELS
+            assert report == REPORT
             assert told[-1] == 1.0
             assert {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()} == FILES
             with pytest.raises(ServiceError, match="99/7 is not a time signature"):
@@ -516,7 +539,7 @@ def test_the_client_and_its_command_fetch_a_chart(house: House, tmp_path: Path) 
         ]
         done = CliRunner().invoke(commands, [*asked, "--rock", "--no-plot", "--url", url])
         assert done.exit_code == 0, done.output
-        assert "12 notes in 3 bars" in done.stdout
+        assert "My song: 12 notes in 3 bars of 4/4 at 120.0 BPM" in done.stdout
         assert "warning" in done.stderr
         assert "it has no cymbals" in done.stderr
         assert (tmp_path / "output" / "My song" / "ext.dtx").read_bytes() == FILES["ext.dtx"]

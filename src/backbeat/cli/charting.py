@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from backbeat.errors import AudioError, AudioNotFoundError, BackbeatError, Confi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backbeat.charts.making import ChartMaker, ChartOptions, MadeChart
+    from backbeat.charts.making import ChartMaker, ChartOptions
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -196,18 +196,17 @@ def _one(
     made = maker.make(song, folder, options, replace=force, progress=progress)
     for warning in made.warnings:
         sys.stderr.write(f"backbeat: warning: {song}: {warning}\n")
-    typer.echo(_told(made))
+    typer.echo(f"{made.folder}: made already" if made.skipped else told(made.folder, made.report))
 
 
-def _told(made: MadeChart) -> str:
-    if made.skipped:
-        return f"{made.folder}: made already"
-    quantised = made.report["quantising"]
+def told(folder: Path, report: Mapping[str, Any]) -> str:
+    """Return a line that says what a chart is like, by what its maker reports."""
+    quantised = report["quantising"]
     tempi = [segment["bpm"] for segment in quantised["tempi"]]
     slowest, quickest = f"{min(tempi):.1f}", f"{max(tempi):.1f}"
-    levels = ", ".join(f"{tier} {level:.2f}" for tier, level in made.report["levels"].items())
+    levels = ", ".join(f"{tier} {level:.2f}" for tier, level in report["levels"].items())
     return (
-        f"{made.folder}: {quantised['notes']} notes in {quantised['bars']} bars of "
+        f"{folder}: {quantised['notes']} notes in {quantised['bars']} bars of "
         f"{', '.join(dict.fromkeys(segment['signature'] for segment in quantised['meters']))} at "
         f"{slowest if slowest == quickest else f'{slowest} to {quickest}'} BPM, "
         f"{quantised['from_grid']['median_ms']:.0f} ms from the grid; level: {levels}"

@@ -164,6 +164,7 @@ def chart(
 ) -> None:
     """Make drum charts of a song: gives the service a job, waits for it, and fetches the folder."""
     from backbeat.cli.analyzing import unique_names
+    from backbeat.cli.charting import told
     from backbeat.client import Client
 
     asked = {
@@ -186,7 +187,7 @@ def chart(
         report = client.chart(path, folder, options=options, progress=progress)
     for warning in report["warnings"]:
         sys.stderr.write(f"backbeat: warning: {path}: {warning}\n")
-    typer.echo(f"{folder}: {report['notes']} notes in {report['bars']} bars")
+    typer.echo(told(folder, report))
 
 
 @contextmanager

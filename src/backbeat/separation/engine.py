@@ -313,7 +313,7 @@ class SeparationEngine:
                 limits=self._limits,
             )
         except BaseException as error:
-            told = _in_the_tree(error, path, folder)
+            told = in_the_tree(error, path, folder)
             with self._counting:
                 if isinstance(told, _GiveUpError):
                     self._stats.cancelled += 1
@@ -331,8 +331,8 @@ class SeparationEngine:
         return done
 
 
-def _in_the_tree(error: BaseException, path: Path, folder: Path) -> BaseException:
-    """Return what an error is for who called: what the machine lacks is a ResourceError."""
+def in_the_tree(error: BaseException, path: Path, folder: Path) -> BaseException:
+    """Return what an error is for who called: what the machine lacks is a `ResourceError`, all else as it is."""
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return ResourceError(f"{path}: does not fit into memory: separate fewer files or segments at once")
     if isinstance(error, OSError):
