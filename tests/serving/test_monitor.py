@@ -26,7 +26,8 @@ from neighbours import postgres, postgres_programs
 from sqlalchemy import select, update
 
 from backbeat.errors import ConfigError
-from backbeat.monitoring.alerts import Rule, apply
+from backbeat.monitoring.alerts import apply
+from backbeat.monitoring.rules import Rule
 from backbeat.monitoring.settings import MonitoringSettings, load_monitoring
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import ALERTS, DELIVERIES

@@ -18,9 +18,10 @@ from sqlalchemy import event, insert, select
 
 from backbeat.errors import ConfigError
 from backbeat.monitoring import alerts
-from backbeat.monitoring.alerts import Event, Rule, Silence, State, apply, firing, judge
+from backbeat.monitoring.alerts import Event, State, apply, firing, judge
 from backbeat.monitoring.lead import Lead
 from backbeat.monitoring.measures import MEASURES, MeasureSettings, measure
+from backbeat.monitoring.rules import Rule, Silence
 from backbeat.monitoring.settings import load_monitoring
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import ALERTS, DELIVERIES, FEEDBACK, RULES

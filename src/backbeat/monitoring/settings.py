@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backbeat.errors import ConfigError, MonitoringError
-from backbeat.monitoring.alerts import Rule, Silence, check_rules
 from backbeat.monitoring.measures import MeasureSettings
 from backbeat.monitoring.retention import RetentionSettings
+from backbeat.monitoring.rules import Rule, Silence, check_rules
 from backbeat.monitoring.store import DATABASE, MonitoringStore
 from backbeat.monitoring.webhook import DeliverySettings, Target
 from backbeat.settings import above_zero, layered, read_settings

@@ -23,9 +23,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, insert, select, update
 
 from backbeat.errors import ConfigError
+from backbeat.monitoring.rules import SEVERITIES, Severity
 from backbeat.monitoring.store import MonitoringStore
 from backbeat.monitoring.tables import DELIVERIES
 from backbeat.settings import above_zero
@@ -33,7 +34,6 @@ from backbeat.settings import above_zero
 _LOG = structlog.get_logger("backbeat.monitoring")
 #: The target that is always there: a line of the log.
 LOG = "log"
-_SEVERITIES = {"info": 0, "warning": 1, "critical": 2}
 _LEAST_SECRET_BYTES = 32
 #: Of an answer so much is read; what it says is not used.
 _MOST_ANSWER_BYTES = 65536
@@ -63,7 +63,7 @@ class Target:
     url: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
     format: Literal["backbeat", "slack"] = "backbeat"
-    least: Literal["info", "warning", "critical"] = "info"
+    least: Severity = "info"
     allow_http: bool = False
 
     def check(self, name: str) -> None:
@@ -153,8 +153,8 @@ def outcome(store: MonitoringStore, alert: str) -> dict[str, str]:
     return {row["target"]: row["cause"] or "another is about to try" for row in found}
 
 
-def _heard(target: Target, severity: str) -> bool:
-    return _SEVERITIES[severity] >= _SEVERITIES[target.least]
+def _heard(target: Target, severity: Severity) -> bool:
+    return SEVERITIES.index(severity) >= SEVERITIES.index(target.least)
 
 
 def next_due(store: MonitoringStore) -> float | None:
@@ -200,8 +200,8 @@ def _claim(store: MonitoringStore, now: float, settings: DeliverySettings) -> li
     return mine
 
 
-def _pending() -> ColumnElement[bool]:
-    return and_(DELIVERIES.c.delivered.is_(None), DELIVERIES.c.failed.is_(None))
+def _pending(table: FromClause = DELIVERIES) -> ColumnElement[bool]:
+    return and_(table.c.delivered.is_(None), table.c.failed.is_(None))
 
 
 def _ready() -> ColumnElement[bool]:
@@ -211,8 +211,7 @@ def _ready() -> ColumnElement[bool]:
         before.c.alert == DELIVERIES.c.alert,
         before.c.target == DELIVERIES.c.target,
         before.c.created < DELIVERIES.c.created,
-        before.c.delivered.is_(None),
-        before.c.failed.is_(None),
+        _pending(before),
     )
     return and_(_pending(), ~waits)
 
