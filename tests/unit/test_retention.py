@@ -20,9 +20,10 @@ from databases import LINEAGE, row, sqlite_url
 from sqlalchemy import func, insert, inspect, select, text
 
 from backbeat.errors import ConfigError
-from backbeat.monitoring.retention import QUANTILES, RetentionSettings, Summary, merge, retain, summarise
+from backbeat.monitoring.retention import RetentionSettings, retain
 from backbeat.monitoring.store import MonitoringStore
-from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FEEDBACK, META, PREDICTIONS, SUMMARIES
+from backbeat.monitoring.summaries import QUANTILES, Summary, merge, summarise
+from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FEEDBACK, FULL, META, PREDICTIONS, SUMMARIES
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 NOW = 20_000 * DAY_S
@@ -43,9 +44,6 @@ def summaries(store: MonitoringStore) -> dict[float, dict[str, dict[str, Any]]]:
         for found in connection.execute(select(SUMMARIES)).mappings():
             told.setdefault(found["hour"], {})[found["measure"]] = {"count": found["count"], **found["summary"]}
     return told
-
-
-FULL = PREDICTIONS.c.measures.is_not(None)
 
 
 # Summaries

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from backbeat.monitoring.performance import score_of
 from backbeat.monitoring.store import MonitoringStore
-from backbeat.monitoring.tables import CHECKS, FEEDBACK, PREDICTIONS
+from backbeat.monitoring.tables import CHECKS, FEEDBACK, FULL, PREDICTIONS
 from backbeat.settings import above_zero
 
 
@@ -63,7 +63,7 @@ class _Look:
         """Those of the latest rows; none where they are too few."""
         asked = (
             select(PREDICTIONS.c.measures)
-            .where(PREDICTIONS.c.measures.is_not(None), PREDICTIONS.c.at >= self.now - self._settings.window_s)
+            .where(FULL, PREDICTIONS.c.at >= self.now - self._settings.window_s)
             .order_by(PREDICTIONS.c.id.desc())
             .limit(self._settings.most_rows)
         )

@@ -6,32 +6,22 @@ leaves no row counted twice and none uncounted, and the next goes on.
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Column, ColumnElement, RowMapping, Table, and_, delete, func, insert, null, or_, select
 
 from backbeat.errors import ConfigError
 from backbeat.monitoring.store import MonitoringStore
-from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, PREDICTIONS, SUMMARIES
+from backbeat.monitoring.summaries import Summary, merge, summarise
+from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FULL, PREDICTIONS, SUMMARIES
 from backbeat.settings import above_zero
 
 _DAY_S, _HOUR_S = 86400.0, 3600.0
-#: Which quantiles a summary has, the least and the greatest value among them.
-QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-#: Names of a measure beyond so many are counted together, as "…".
-_MOST_NAMES = 100
-_OTHERS = "…"
 #: Pages of an SQLite file that are given back at once.
 _PAGES = 2000
-#: Rows that are no mere threads.
-_FULL = PREDICTIONS.c.measures.is_not(None)
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ def retain(
 
 def _compact_until(store: MonitoringStore, settings: RetentionSettings, now: float) -> float:
     """Return the time up to which rows are due: too old, or with as many after them as are kept."""
-    beyond = select(PREDICTIONS.c.at).where(_FULL).order_by(PREDICTIONS.c.at.desc()).offset(settings.max_rows).limit(1)
+    beyond = select(PREDICTIONS.c.at).where(FULL).order_by(PREDICTIONS.c.at.desc()).offset(settings.max_rows).limit(1)
     with store.begin() as connection:
         last = connection.execute(beyond).scalar()
     old = now - settings.keep_rows_d * _DAY_S
@@ -127,11 +117,11 @@ def _compact_until(store: MonitoringStore, settings: RetentionSettings, now: flo
 def _compact_batch(store: MonitoringStore, until: float, most: int) -> int:
     """Compact rows of the oldest hour that has any due; return how many."""
     with store.begin() as connection:
-        oldest = connection.execute(select(func.min(PREDICTIONS.c.at)).where(_FULL)).scalar()
+        oldest = connection.execute(select(func.min(PREDICTIONS.c.at)).where(FULL)).scalar()
         if oldest is None or oldest > until:
             return 0
         hour = oldest // _HOUR_S * _HOUR_S
-        due = and_(_FULL, PREDICTIONS.c.at >= hour, PREDICTIONS.c.at < hour + _HOUR_S, PREDICTIONS.c.at <= until)
+        due = and_(FULL, PREDICTIONS.c.at >= hour, PREDICTIONS.c.at < hour + _HOUR_S, PREDICTIONS.c.at <= until)
         asked = select(PREDICTIONS).where(due).order_by(PREDICTIONS.c.at, PREDICTIONS.c.id).limit(most)
         rows = connection.execute(asked).mappings().all()
     parts = summarise([_told(row) for row in rows])
@@ -154,7 +144,7 @@ def _replace(store: MonitoringStore, hour: float, rows: Sequence[RowMapping], pa
         gone = 0
         for ids in _pieces([row["id"] for row in rows]):
             # Removed and put back: an UPDATE would leave the pages of an SQLite file half empty for good.
-            this = and_(PREDICTIONS.c.id.in_(ids), _FULL)
+            this = and_(PREDICTIONS.c.id.in_(ids), FULL)
             gone += connection.execute(delete(PREDICTIONS).where(this)).rowcount
         if gone != len(rows):
             raise _ChangedError
@@ -184,133 +174,9 @@ def _told(row: RowMapping) -> dict[str, Any]:
     return {**row["measures"], **versions, "route": row["route"]}
 
 
-@dataclass(frozen=True, eq=False)
-class Summary:
-    """A measure over an hour's rows.
-
-    Parameters
-    ----------
-    rows
-        All of the hour.
-    numbers
-        How many of them had a number.
-    mean
-        Of the numbers.
-    quantiles
-        Of the numbers, at `QUANTILES`, linear between values; shape (11,), NaN without numbers.
-    names
-        How often each name, or true and false, came.
-    """
-
-    rows: int
-    numbers: int
-    mean: float
-    quantiles: NDArray[np.float64]
-    names: Counter[str]
-
-    @property
-    def count(self) -> int:
-        """How many rows had the measure."""
-        return self.numbers + self.names.total()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it: "rows", "missing", then "numbers", "mean", "quantiles", or "names", or both."""
-        told: dict[str, Any] = {"rows": self.rows, "missing": self.rows - self.count}
-        if self.numbers:
-            quantiles = dict(zip((f"{q:g}" for q in QUANTILES), self.quantiles.tolist(), strict=True))
-            told |= {"numbers": self.numbers, "mean": self.mean, "quantiles": quantiles}
-        if self.names:
-            told["names"] = dict(self.names.most_common())
-        return told
-
-    @classmethod
-    def read(cls, count: int, told: Mapping[str, Any]) -> Summary:
-        """Undo `to_dict`."""
-        names = Counter(told.get("names", {}))
-        quantiles = told.get("quantiles") or dict.fromkeys(range(len(QUANTILES)), np.nan)
-        return cls(
-            rows=told["rows"],
-            numbers=count - names.total(),
-            mean=told.get("mean", np.nan),
-            quantiles=np.array(list(quantiles.values()), dtype=np.float64),
-            names=names,
-        )
-
-
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Summary]:
-    """Return the summary of each measure that any row has; what is None, NaN or infinite is missing."""
-    numbers: dict[str, list[float]] = {}
-    names: dict[str, Counter[str]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, bool | str):
-                names.setdefault(name, Counter())[str(value).lower() if isinstance(value, bool) else value] += 1
-            elif value is not None and math.isfinite(value):
-                numbers.setdefault(name, []).append(value)
-    return {
-        name: _summary(len(rows), np.array(numbers.get(name, []), dtype=np.float64), names.get(name, Counter()))
-        for name in sorted(numbers.keys() | names.keys())
-    }
-
-
-def _summary(rows: int, values: NDArray[np.float64], names: Counter[str]) -> Summary:
-    some = values.size > 0
-    quantiles = np.quantile(values, QUANTILES) if some else np.full(len(QUANTILES), np.nan)
-    return Summary(rows, values.size, float(values.mean()) if some else np.nan, quantiles, _bounded(names))
-
-
-def _bounded(names: Counter[str]) -> Counter[str]:
-    kept = Counter(dict(names.most_common(_MOST_NAMES)))
-    if others := names.total() - kept.total():
-        kept[_OTHERS] += others
-    return kept
-
-
-def merge(one: Mapping[str, Summary], other: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Return the summaries of two parts of an hour together; all is exact but the inner quantiles.
-
-    Those are the quantiles of the mixture of the two distributions, each taken as linear between its own.
-    """
-    if not one or not other:
-        return dict(one or other)
-    rows = [max(part.rows for part in parts.values()) for parts in (one, other)]
-    return {
-        name: _merged([parts.get(name) for parts in (one, other)], sum(rows))
-        for name in sorted(one.keys() | other.keys())
-    }
-
-
-def _merged(parts: Sequence[Summary | None], rows: int) -> Summary:
-    there = [part for part in parts if part is not None]
-    names = _bounded(sum((part.names for part in there), Counter()))
-    counted = [part for part in there if part.numbers]
-    if not counted:
-        return Summary(rows, 0, np.nan, np.full(len(QUANTILES), np.nan), names)
-    weights = np.array([part.numbers for part in counted], dtype=np.float64)
-    weights /= weights.sum()
-    mean = float(sum(weight * part.mean for weight, part in zip(weights, counted, strict=True)))
-    quantiles = counted[0].quantiles if len(counted) == 1 else _mixed(counted, weights)
-    return Summary(rows, sum(part.numbers for part in counted), mean, quantiles, names)
-
-
-def _mixed(parts: Sequence[Summary], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    values = np.unique(np.concatenate([part.quantiles for part in parts]))
-    shares = sum(weight * _share_up_to(values, part.quantiles) for weight, part in zip(weights, parts, strict=True))
-    quantiles: NDArray[np.float64] = np.interp(QUANTILES, shares, values)
-    quantiles[[0, -1]] = values[[0, -1]]
-    return quantiles
-
-
-def _share_up_to(values: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the cumulative distribution at values; of quantiles that are the same, the greatest counts."""
-    steps, last = np.unique(quantiles[::-1], return_index=True)
-    share: NDArray[np.float64] = np.interp(values, steps, np.array(QUANTILES)[::-1][last], left=0.0, right=1.0)
-    return share
-
-
 def _due(settings: RetentionSettings, now: float) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     """Yield what goes of each table; corrections never do."""
-    yield PREDICTIONS, and_(PREDICTIONS.c.measures.is_(None), PREDICTIONS.c.at < now - settings.keep_threads_d * _DAY_S)
+    yield PREDICTIONS, and_(~FULL, PREDICTIONS.c.at < now - settings.keep_threads_d * _DAY_S)
     yield SUMMARIES, SUMMARIES.c.hour < now - settings.keep_summaries_d * _DAY_S
     history = now - settings.keep_history_d * _DAY_S
     # The last check is what rules judge by.
@@ -337,16 +203,15 @@ def _remove_batch(store: MonitoringStore, table: Table, condition: ColumnElement
 
 def _remove_beyond(store: MonitoringStore, settings: RetentionSettings) -> int:
     """Remove the oldest threads beyond the most; return how many, up to a batch."""
-    thread = PREDICTIONS.c.measures.is_(None)
     with store.begin() as connection:
         over = connection.execute(select(func.count()).select_from(PREDICTIONS)).scalar_one() - settings.max_threads
     if over <= 0:
         return 0
     with store.begin() as connection:
-        oldest = select(PREDICTIONS.c.id).where(thread).order_by(PREDICTIONS.c.at)
+        oldest = select(PREDICTIONS.c.id).where(~FULL).order_by(PREDICTIONS.c.at)
         ids = [row[0] for row in connection.execute(oldest.limit(min(over, settings.batch_rows)))]
         return sum(
-            connection.execute(delete(PREDICTIONS).where(PREDICTIONS.c.id.in_(some), thread)).rowcount
+            connection.execute(delete(PREDICTIONS).where(PREDICTIONS.c.id.in_(some), ~FULL)).rowcount
             for some in _pieces(ids)
         )
 

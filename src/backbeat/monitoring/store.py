@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backbeat.database import open_database
 from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.rows import Row
-from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, PREDICTIONS
+from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FULL, PREDICTIONS
 
 #: Embeddings are kept in half precision: drift is looked for in their distribution, not in their last digits.
 _EMBEDDING = np.float16
@@ -112,12 +112,7 @@ class MonitoringStore:
 
     def latest(self, most: int, *, since: float = 0.0) -> list[Row]:
         """Return the latest predictions that are not compacted, oldest first; none before `since`."""
-        asked = (
-            select(PREDICTIONS)
-            .where(PREDICTIONS.c.measures.is_not(None), PREDICTIONS.c.at >= since)
-            .order_by(PREDICTIONS.c.id.desc())
-            .limit(most)
-        )
+        asked = select(PREDICTIONS).where(FULL, PREDICTIONS.c.at >= since).order_by(PREDICTIONS.c.id.desc()).limit(most)
         with self.begin() as connection:
             return [_row(found) for found in connection.execute(asked).mappings()][::-1]
 

@@ -39,9 +39,9 @@ PREDICTIONS = Table(
     Column("answer", JSON(none_as_null=True)),
     Column("embedding", LargeBinary),
 )
-# The oldest that is not compacted, and those beyond a number, are found without a look at the others.
-_FULL = PREDICTIONS.c.measures.is_not(None)
-Index("ix_monitoring_predictions_full", PREDICTIONS.c.at, sqlite_where=_FULL, postgresql_where=_FULL)
+#: Rows that are not compacted: the oldest, and those beyond a number, are found without a look at the others.
+FULL = PREDICTIONS.c.measures.is_not(None)
+Index("ix_monitoring_predictions_full", PREDICTIONS.c.at, sqlite_where=FULL, postgresql_where=FULL)
 
 #: What compaction leaves of an hour's rows: for each measure its count and quantiles, or how often each name came.
 SUMMARIES = Table(
