@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from backbeat.errors import BackbeatError, ConfigError, CorpusError, ModelError
 from backbeat.evaluation.scoring import Example, load
 from backbeat.features import FeatureParams
 from backbeat.gate import checks
-from backbeat.gate.decision import Check, Decision, Group, PairedTrack, TestSet
+from backbeat.gate.decision import Check, Decision, Group, PairedTrack, TestSet, plain
 from backbeat.gate.golden import GoldenTrack, made_by_code
 from backbeat.gate.paired import gather
 from backbeat.gate.settings import GateSettings
@@ -154,7 +153,7 @@ def _concluded(task: str, settings: GateSettings, found: _Found) -> Decision:
         sets=found.sets,
         groups=found.groups,
         tracks=found.tracks,
-        settings=_plain(asdict(settings)),
+        settings=plain(asdict(settings)),
     )
 
 
@@ -217,7 +216,7 @@ def _score_checks(
             "challenger": scores[1],
         }
     )
-    found.tracks = tuple(PairedTrack(**_plain(row)) for row in table.to_dict("records"))
+    found.tracks = tuple(PairedTrack(**plain(row)) for row in table.to_dict("records"))
     scored = table.dropna(subset=["champion", "challenger"])
     if scored.empty:
         raise CorpusError(f"no test track has a {settings.measure[task]}")
@@ -273,12 +272,3 @@ def _golden_check(match: _Match, old: Contender | None, new: Contender, params: 
     tracks = [*made_by_code(task, params), *named]
     right = [(track.name, None if old is None else track.right(old), track.right(new)) for track in tracks]
     return checks.golden(right, settings)
-
-
-def _plain(values: Any) -> Any:
-    """Return settings or rows as JSON has them."""
-    if isinstance(values, Mapping):
-        return {str(name): _plain(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_plain(value) for value in values]
-    return None if isinstance(values, float) and values != values else values

@@ -137,8 +137,8 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain values for JSON; None for what is no number."""
-        plain: dict[str, Any] = _finite(asdict(self))
-        return plain
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Decision:
@@ -166,9 +166,10 @@ def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
     return {**scores, "difference": Interval(**difference)}
 
 
-def _finite(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return settings, rows and whatever is in them as JSON has them; None for what is no number."""
     if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
+        return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -147,18 +147,14 @@ def _decided(
     examples = examples_from_features(task, tracks, store)
     params = store.params(sorted({example.corpus for example in examples}))
     try:
-        folders = [None if version is None else registry.fetch(version, places.models) for version in (champion, new)]
+        folders = (registry.fetch(champion, places.models) if champion else None, registry.fetch(new, places.models))
     except RegistryError:
         raise
     except BackbeatError as error:
         return refused(task, settings, champion.name if champion else "", new.name, str(error))
-    old_folder, new_folder = folders
-    if new_folder is None:  # for the type checker: a version always has a folder
-        raise ConfigError(f"{new.name} has no folder")
     return decide(
         task,
-        old_folder,
-        new_folder,
+        *folders,
         examples,
         settings,
         sources=sources_of(places.corpora, tracks),
