@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
-from backbeat.errors import BackbeatError, ConfigError, CorpusError
+from backbeat.errors import ConfigError, CorpusError
 from backbeat.evaluation.measures import MEASURES, NARROW
 from backbeat.files import write_text
+from pipelines.errors import errors_in_a_line
 
 #: Begins every comment: by it one is told from what people write.
 MARK = "<!-- backbeat: scores -->"
@@ -51,11 +52,8 @@ def main(
     runs: Annotated[Path, typer.Option(help="What retrainings wrote.")] = Path(".retrain"),
 ) -> None:
     """Write the comment."""
-    try:
+    with errors_in_a_line():
         write_text(output, comment(read_changes(base, now), read_decisions(reports, runs), base))
-    except BackbeatError as error:
-        print(f"backbeat: error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
     print(output)
 
 

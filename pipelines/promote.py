@@ -19,7 +19,7 @@ from backbeat.gate.flow import GatePlaces, decide_and_record
 from backbeat.model import load_spec
 from backbeat.registry import Registry, Version
 from backbeat.tracking import Tracking
-from pipelines.settings import places, read, stage, trainer
+from pipelines.settings import read, stage, trainer
 
 REFUSED = 3
 
@@ -28,7 +28,7 @@ REFUSED = 3
 def main(config: DictConfig) -> None:
     settings = trainer(config.trainer)
     torch.set_num_threads(settings.threads)
-    task, where, tracking = config.task.name, places(config), read(Tracking, config.tracking)
+    task, tracking = config.task.name, read(Tracking, config.tracking)
     registry = Registry(tracking.uri)
 
     def progress(items: Sequence[Example], what: str) -> Iterable[Example]:
@@ -38,13 +38,7 @@ def main(config: DictConfig) -> None:
         registry,
         task,
         read(GateSettings, config.gate),
-        GatePlaces(
-            labels=where.labels,
-            features=where.features,
-            corpora=Path(config.paths.corpora),
-            reports=Path(config.paths.reports),
-            models=Path(config.paths.models) / ".versions",
-        ),
+        gate_places(config.paths),
         tracking,
         challenger=_named(registry, task, config.get("version"), config.model),
         progress=progress,
@@ -52,6 +46,17 @@ def main(config: DictConfig) -> None:
     print(f"{decision.challenger}: {decision.sentence}")
     if not decision.promoted:
         raise SystemExit(REFUSED)
+
+
+def gate_places(paths: DictConfig, tree: Path = Path(), reports: Path | None = None) -> GatePlaces:
+    """Return where the gate finds and puts things: in another tree than this, and its reports elsewhere, if told so."""
+    return GatePlaces(
+        labels=tree / paths.labels,
+        features=tree / paths.features,
+        corpora=tree / paths.corpora,
+        reports=reports or tree / paths.reports,
+        models=tree / paths.models / ".versions",
+    )
 
 
 def _named(registry: Registry, task: str, version: int | str | None, folder: str | None) -> Version | None:

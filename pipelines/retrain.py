@@ -19,7 +19,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from backbeat.dataset import TASKS
-from backbeat.errors import BackbeatError, ConfigError
+from backbeat.errors import ConfigError
 from backbeat.monitoring.settings import load_monitoring
 from backbeat.retraining.flow import REFUSED, Ways
 from backbeat.retraining.parties import Case, Parties, Verdict
@@ -28,6 +28,7 @@ from backbeat.retraining.running import Asked, Site, retrain
 from backbeat.retraining.workspace import PARAMS, checkout_root
 from backbeat.settings import read_settings
 from backbeat.tracking import Tracking, sqlite_file
+from pipelines.errors import errors_in_a_line
 from pipelines.settings import CONF, plain, read, trainer
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def main(
 
     Exit codes: 0 promoted, or nothing to do; 3 all challengers refused; 6 another retraining is at work; 1 an error.
     """
-    try:
+    with errors_in_a_line():
         root = checkout_root(Path.cwd())
         os.chdir(root)
         with initialize_config_dir(CONF, version_base="1.3"):
@@ -104,9 +105,6 @@ def main(
         site = Site(root, settings.reasons, ways, {"MLFLOW_TRACKING_URI": tracking.uri})
         with _Real(config, tracking) as real:
             outcome = retrain(site, asked, lambda: real.signs(asked.tasks), real.parties, _say)
-    except BackbeatError as error:
-        print(f"backbeat: error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
     raise typer.Exit(ALL_REFUSED if outcome == REFUSED else 0)
 
 
@@ -207,22 +205,16 @@ class _Real:
         import torch
 
         from backbeat.gate import GateSettings
-        from backbeat.gate.flow import GatePlaces, decide_and_record
+        from backbeat.gate.flow import decide_and_record
+        from pipelines.promote import gate_places
 
         torch.set_num_threads(trainer(self.config.trainer).threads)
         settings = read(GateSettings, self.config.gate)
-        data, paths = case.tree, self.config.paths
         decision = decide_and_record(
             self.registry(),
             case.task,
             replace(settings, focus=tuple(dict.fromkeys([*settings.focus, *case.focus]))),
-            GatePlaces(
-                labels=data / paths.labels,
-                features=data / paths.features,
-                corpora=data / paths.corpora,
-                reports=case.reports,
-                models=data / paths.models / ".versions",
-            ),
+            gate_places(self.config.paths, case.tree, case.reports),
             self.tracking,
             challenger=case.challenger,
             who=case.who,

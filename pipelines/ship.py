@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ import typer
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.dataset import TASKS
-from backbeat.errors import BackbeatError, CorpusError, MonitoringError
+from backbeat.errors import CorpusError, MonitoringError
 from backbeat.evaluation.benchmark import PEER, SetScores, load_models, score_sets
 from backbeat.evaluation.measures import MEASURES, NARROW, limits, style_name
 from backbeat.evaluation.results import Results, read_results
@@ -23,6 +22,7 @@ from backbeat.files import atomic_path
 from backbeat.model import CARD, load_spec
 from backbeat.monitoring.reference import Reference, shipped_reference
 from backbeat.statistics import Interval
+from pipelines.errors import errors_in_a_line
 from pipelines.summary import evaluation_settings, progress
 
 #: What every model of a task is known to get wrong, besides the styles that score worst.
@@ -46,7 +46,7 @@ def main(
     task: Annotated[list[str] | None, typer.Option(help="Only this task. May be given for each.")] = None,
 ) -> None:
     """Copy trained models into the package, with cards."""
-    try:
+    with errors_in_a_line():
         scored: list[SetScores] = []
         wanted = task or list(TASKS)
         if real is not None:
@@ -67,9 +67,6 @@ def main(
             print(f"{shipped_models()[name]}: {spec.name} {spec.version}, run {spec.run or 'not tracked'}")
         ship_reference(reference)
         print(f"{shipped_reference()}: {shipped_reference().stat().st_size / 1e6:.1f} MB")
-    except BackbeatError as error:
-        print(f"backbeat: error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
 
 
 def ship_reference(path: Path) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +15,11 @@ from rich.console import Console
 from rich.progress import track
 
 from backbeat.dataset import PIPELINE_TASKS
-from backbeat.errors import BackbeatError, ConfigError
+from backbeat.errors import ConfigError
 from backbeat.evaluation.results import SUMMARY, read_results
 from backbeat.evaluation.scoring import EvaluationSettings
 from backbeat.evaluation.tables import Row, print_scores, score_table
+from pipelines.errors import errors_in_a_line
 from pipelines.settings import CONF
 
 _NEXT = (
@@ -39,11 +39,8 @@ def main(
 ) -> None:
     """Print the scores of the trained models, and what to look at next."""
     console = Console(highlight=False)
-    try:
+    with errors_in_a_line():
         _print(console, real, models, reports)
-    except BackbeatError as error:
-        print(f"backbeat: error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
 
 
 def _print(console: Console, real: Path | None, models: Path, reports: Path) -> None:
