@@ -74,11 +74,11 @@ def list_versions(task: _TASK, as_json: _JSON = False, registry: _REGISTRY = _DE
         ]
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    table = _table("version", "", "registered", "commit", "run", "scores (validation)")
+    table = _table("version", "", "registered", "commit", "trained by", "scores (validation)")
     for one in found:
-        scores = "  ".join(f"{name} {value:.3f}" for name, value in one.metrics.items())
+        scores = "\n".join(f"{name} {value:.3f}" for name, value in one.metrics.items())
         when = f"{one.registered:%Y-%m-%d %H:%M}"
-        table.add_row(one.version, roles.get(one.version, ""), when, one.commit[:12], one.run[:12], scores)
+        table.add_row(one.version, roles.get(one.version, ""), when, one.commit[:8], one.trained_by[:8], scores)
     if found:
         _print(table)
     else:
@@ -193,11 +193,13 @@ def _say(event: Event) -> None:
 
 
 def _events(events: list[Event]) -> Table:
-    table = _table("", "when (UTC)", "what", "version", "instead of", "who", "why", "evidence")
+    """Lay events out, each reason below its facts: it is a sentence, which columns beside it would squeeze."""
+    table = _table("", "when (UTC)", "what")
     for event in events:
-        when = f"{event.at:%Y-%m-%d %H:%M}"
-        words = (event.action, event.version, event.instead_of or "", event.who, event.why, event.evidence)
-        table.add_row(str(event.number), when, *words)
+        instead = f", in place of {event.instead_of}" if event.instead_of else ""
+        lines = [f"{event.action} {event.version}{instead}, by {event.who}", event.why]
+        lines += [f"evidence: run {event.evidence}"] if event.evidence else []
+        table.add_row(str(event.number), f"{event.at:%Y-%m-%d %H:%M}", "\n".join(lines))
     return table
 
 
@@ -214,5 +216,6 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(Text(name))
+        # What is too wide goes on in the next line, or half a hash would be lost in a narrow terminal.
+        table.add_column(Text(name), overflow="fold")
     return table

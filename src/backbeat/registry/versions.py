@@ -32,6 +32,8 @@ class Version:
         When, in UTC.
     metrics
         Scores on the validation split, to six digits.
+    trained_by
+        The run that trained it: `run`, or one in another store, where `run` is the one that registered it here.
     """
 
     task: str
@@ -42,6 +44,7 @@ class Version:
     licence: str
     registered: datetime
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
+    trained_by: str = ""
 
     @property
     def name(self) -> str:
@@ -78,6 +81,8 @@ def registered_name(task: str) -> str:
 def tags_of(spec: ModelSpec) -> dict[str, str]:
     """Return what a version is tagged with."""
     tags = {"task": spec.task, "commit": spec.commit, "data_hash": spec.data_hash, "licence": spec.licence}
+    if spec.run:
+        tags["trained_by"] = spec.run
     settings = {"network": json.dumps(spec.network), "decoding": json.dumps(spec.decoding)}
     scores = {f"{_METRIC}{measure}": f"{value:.6g}" for measure, value in spec.metrics.items()}
     return {**tags, **{name: text for name, text in settings.items() if len(text) <= _SHORT}, **scores}
@@ -94,6 +99,7 @@ def version_of(made: ModelVersion) -> Version:
         data_hash=tags.get("data_hash", ""),
         licence=tags.get("licence", ""),
         registered=time_of(made),
+        trained_by=tags.get("trained_by", made.run_id or ""),
         metrics={name.removeprefix(_METRIC): float(tags[name]) for name in sorted(tags) if name.startswith(_METRIC)},
     )
 
