@@ -6,6 +6,7 @@ import base64
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
 }
+_LARGE_PX = 4_000_000
 _MIME = {".svg": "image/svg+xml", ".png": "image/png"}
 PICTURE_SUFFIXES: tuple[str, ...] = tuple(_METADATA)
 
@@ -33,6 +35,18 @@ DRUM_COLOURS: dict[str, str] = {
     "crash": "#1f8a9e",
 }
 
+#: Fonts with the letters of East Asia, where one is installed.
+_OTHER_SCRIPTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "Source Han Sans JP",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "MS Gothic",
+    "IPAexGothic",
+    "WenQuanYi Zen Hei",
+)
+
 _STYLE: dict[str, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
@@ -44,6 +58,15 @@ _STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "svg.hashsalt": "backbeat",
 }
+
+
+@cache
+def _families() -> list[str]:
+    """Return the fonts to take letters from, the first that has one: matplotlib's own, then those for other scripts."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
 
 
 @contextmanager
@@ -62,13 +85,15 @@ def drawing(path: Path, width_in: float, height_in: float, dpi: int = 160) -> It
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context({**_STYLE, "font.sans-serif": _families()}), warnings.catch_warnings():
         # A name may hold any script; a box in place of a letter is no reason to refuse the picture.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width_in, height_in), dpi=dpi, facecolor=PAPER, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        extra: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
+        # The last per cent of a large picture would take seconds to save.
+        is_large = width_in * height_in * dpi**2 > _LARGE_PX
+        extra: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if suffix == ".png" and not is_large else {}
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=dpi, metadata=_METADATA[suffix], **extra)
 
