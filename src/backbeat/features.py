@@ -103,6 +103,7 @@ def log_mel(samples: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float
         for first in range(0, frames, _PIECE_FRAMES):
             last, start = min(frames, first + _PIECE_FRAMES), max(0, first - margin)
             piece = samples[start * params.hop_samples : (last + margin) * params.hop_samples]
-            made = front_end(torch.from_numpy(np.ascontiguousarray(piece)))
+            # A copy: samples may be mapped from a file that cannot be written.
+            made = front_end(torch.from_numpy(np.array(piece)))
             spectrogram[first:last] = made[first - start : last - start].numpy()
     return spectrogram

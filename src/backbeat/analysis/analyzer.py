@@ -169,7 +169,7 @@ class Analyzer:
     @property
     def models(self) -> dict[str, ModelOrigin]:
         """Where the answers come from, by task."""
-        return {task: _origin(spec) for task, spec in self.specs.items()}
+        return {task: origin_of(spec) for task, spec in self.specs.items()}
 
     def analyze(self, path: Path | str, limits: AudioLimits | None = None) -> Analysis:
         """Analyse a file.
@@ -202,7 +202,7 @@ class Analyzer:
             struck = beside.submit(self._onset_activations_and_events, heard.spectrogram)
             genre = beside.submit(self._genre.classify, heard.spectrogram)
             beat_activations = self._beat.activations(heard.spectrogram)
-            beats = _within(self._beat.decode(beat_activations), heard.duration_s)
+            beats = beats_within(self._beat.decode(beat_activations), heard.duration_s)
             onset_activations, onsets, drums = struck.result()
             guess = genre.result()
         evidence = Evidence(
@@ -241,7 +241,7 @@ class Analyzer:
         else:
             spectrogram = heard.spectrogram
             activations = self._beat.activations(spectrogram) if "beat" in tasks else None
-            beats = None if activations is None else _within(self._beat.decode(activations), heard.duration_s)
+            beats = None if activations is None else beats_within(self._beat.decode(activations), heard.duration_s)
             onsets, drums = self._onset.detect(spectrogram) if "onset" in tasks else (None, None)
             guess = self._genre.classify(spectrogram) if "genre" in tasks else None
             embedding = None if guess is None else guess.embedding
@@ -326,11 +326,12 @@ def _analysis(
     )
 
 
-def _origin(spec: ModelSpec) -> ModelOrigin:
+def origin_of(spec: ModelSpec) -> ModelOrigin:
+    """Return where the answers of a model come from."""
     return ModelOrigin(spec.name, spec.version, spec.run or None, spec.data_hash or None)
 
 
-def _within(beats: Beats, duration_s: float) -> Beats:
+def beats_within(beats: Beats, duration_s: float) -> Beats:
     """Leave out beats that refinement has put past the end of the audio."""
     from backbeat.music import Beats
 

@@ -122,11 +122,11 @@ def _heard(
     with ThreadPoolExecutor(1, "backbeat-key") as beside:
         key = beside.submit(estimate_key, mono, rate_hz)
         spectrogram = log_mel(mono, front_end)
-        outline = _outline(mono, outline_points)
+        outline = waveform_outline(mono, outline_points)
         return Heard(path, mono.size / rate_hz, sample_rate_hz, spectrogram, outline, key.result(), lufs)
 
 
-def _outline(mono: NDArray[np.float32], points: int) -> NDArray[np.float32]:
+def waveform_outline(mono: NDArray[np.float32], points: int) -> NDArray[np.float32]:
     """Return the lowest and highest sample of up to `points` equal stretches, shape (2, points)."""
     edges = np.linspace(0, mono.size, min(points, max(mono.size, 1)), endpoint=False).astype(np.int64)
     return np.stack([np.minimum.reduceat(mono, edges), np.maximum.reduceat(mono, edges)])
