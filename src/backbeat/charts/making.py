@@ -18,7 +18,7 @@ from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, wri
 from backbeat.charts.kit import write_kit
 from backbeat.charts.levels import estimate_level
 from backbeat.charts.midi import write_midi
-from backbeat.charts.plots import plot_chart
+from backbeat.charts.plots import headline, plot_chart
 from backbeat.charts.quantise import QuantiseOptions, quantise
 from backbeat.charts.quantise_report import QuantiseReport
 from backbeat.charts.tiers import TIERS, thin
@@ -326,7 +326,8 @@ class ChartMaker:
         files = {"music": _MUSIC, "preview": _PREVIEW, "midi": _MIDI, "json": RECORD, "set": _SET}
         if options.plot:
             files["picture"] = _PICTURE
-            plot_chart(folder / _PICTURE, chart, heard.outline, heard.duration_s, title, artist)
+            below = " · ".join(part for part in (artist, headline(chart)) if part)
+            plot_chart(folder / _PICTURE, chart, heard.outline, heard.duration_s, title, below)
         for tier, thinned in tiers.items():
             files[tier] = _DTX_FILES[tier]
             header = DtxHeader(
