@@ -24,14 +24,14 @@ def levels(signature: str, division: str, ticks: list[int]) -> list[int]:
 
 
 def test_levels_follow_the_signature_and_the_division() -> None:
-    assert levels("4/4", "straight", [0, 96, 192, 288, 48, 24, 72, 36, 32]) == [0, 2, 1, 2, 3, 4, 4, 5, 5]
-    assert levels("4/4", "triplet", [0, 32, 64, 48, 16, 24]) == [0, 3, 3, 4, 4, 5]
+    assert levels("4/4", "straight", [0, 96, 192, 288, 48, 24, 72, 36, 12]) == [0, 2, 1, 2, 3, 4, 4, 5, 5]
+    assert levels("4/4", "triplet", [0, 32, 64, 48, 16]) == [0, 3, 3, 4, 4]
     assert levels("4/4", "swing", [0, 64, 32, 16]) == [0, 3, 4, 5]
-    assert levels("4/4", "free", [48, 64, 56]) == [3, 3, 5]
+    assert levels("4/4", "free", [48, 64, 24, 84]) == [3, 3, 4, 4]
     assert levels("6/8", "straight", [0, 192, 64, 128, 32]) == [0, 1, 3, 3, 4]
     assert levels("3/4", "straight", [0, 128, 256, 64]) == [0, 2, 2, 3]
     assert levels("7/8", "straight", [0, 55, 110, 329]) == [0, 2, 2, 2]
-    assert levels("4/4", "straight", [2, 94, 383]) == [0, 2, 0]  # played, not written
+    assert levels("4/4", "straight", [9, 88, 375]) == [0, 2, 0]  # played, not written
 
 
 def test_a_bar_that_leads_in_is_counted_from_its_end() -> None:
@@ -74,8 +74,8 @@ def test_a_tier_is_no_more_than_its_player_can_do(seed: int, tier: str) -> None:
         times_s = [chart.time_s(note.bar, note.tick) for note in chart.notes if note.lane == lane]
         role = {"kick": "kick", "snare": "drums", "hihat_closed": "time", "crash_left": "crash"}.get(lane)
         if role is not None and len(times_s) > 1:
-            # Tempi stray from the steady ones by 12 % and more within a bar, notes from their places by 0.06 s each.
-            assert min(np.diff(times_s)) > 0.75 * rules.step_s[role] - 0.12
+            # Tempi stray from the steady ones by 12 % and more within a bar, notes from their places by 0.12 s each.
+            assert min(np.diff(times_s)) > 0.75 * rules.step_s[role] - 0.24
 
 
 @pytest.mark.parametrize("tier", ["basic", "advanced"])
@@ -104,7 +104,7 @@ def test_wavering_tempi_do_not_break_a_pattern() -> None:
 def test_played_notes_are_thinned_as_written_ones() -> None:
     rng = np.random.default_rng(2)
     even = chart_of(FUNK, 4, bpm=100.0)
-    played = [replace(note, tick=int(np.clip(note.tick + rng.integers(-4, 5), 0, 383))) for note in even.notes]
+    played = [replace(note, tick=int(np.clip(note.tick + rng.integers(-9, 10), 0, 383))) for note in even.notes]
     names = {(note.bar, note.tick, note.lane): index for index, note in enumerate(played)}
     for tier in TIERS:
         left = {(note.bar, note.tick, note.lane) for note in thin(even, tier).notes}
@@ -140,6 +140,12 @@ def test_ghost_notes_go_first() -> None:
     chart = chart_of(FUNK, bpm=100.0)
     assert pattern_of(thin(chart, "extreme"), 3, "snare") == "....x..x.x..x..x"
     assert pattern_of(thin(chart, "advanced"), 3, "snare") == "....x.......x..."
+
+
+def test_a_soft_snare_on_a_beat_is_no_backbeat() -> None:
+    chart = chart_of({"snare": ".xgx", "kick": "x..."}, bpm=100.0)
+    assert pattern_of(thin(chart, "extreme"), 3, "snare", 4) == ".xxx"
+    assert pattern_of(thin(chart, "basic"), 3, "snare", 4) == ".x.x"
 
 
 def test_double_kicks_become_single_ones() -> None:

@@ -22,7 +22,7 @@ BEAT_LEVEL, DIVISION_LEVEL, FREE_LEVEL = 2, 3, 5
 _STRAIGHT = {0: 0, 1: 4, 2: 3, 3: 4}
 _TRIPLET = {0: 0, 1: 4, 2: 3, 3: 4, 4: 3, 5: 4}
 _SWING = {0: 0, 2: 4, 3: 4, 4: 3}
-_NEAR_BEATS = 0.06
+_NEAR_BEATS = 0.12
 #: Bars whose tempo differs by less than this share are counted in one tempo.
 _STEADY = 0.12
 

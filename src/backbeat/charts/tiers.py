@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backbeat.charts.chart import LANES, Chart
-from backbeat.charts.metre import BEAT_LEVEL, DIVISION_LEVEL, places, steady_clock
+from backbeat.charts.metre import BEAT_LEVEL, places, steady_clock
 from backbeat.errors import ConfigError
 
 #: From the easiest to the full chart.
@@ -53,7 +53,9 @@ class TierRules:
     limbs
         How many strokes may fall at once; never more than two of them are the hands'.
     ghost
-        Strokes of the snare between the beats that are softer than this share of the usual go.
+        Strokes of the snare between the beats that are softer than this share of the usual go, …
+    soft
+        … and those on beats that are softer than this.
     pedal_level
         The weakest metrical level at which the hi-hat's pedal stays, -1 for none.
     notes_per_s
@@ -64,16 +66,17 @@ class TierRules:
     hands_s: float
     limbs: int
     ghost: float
+    soft: float
     pedal_level: int
     notes_per_s: float
 
 
 RULES: dict[str, TierRules] = {
     "advanced": TierRules(
-        {"time": 0.15, "drums": 0.12, "crash": 0.25, "kick": 0.15, "pedal": 0.15}, 0.10, 3, 0.5, BEAT_LEVEL, 12.0
+        {"time": 0.15, "drums": 0.12, "crash": 0.25, "kick": 0.15, "pedal": 0.15}, 0.10, 3, 0.5, 0.3, BEAT_LEVEL, 12.0
     ),
     "basic": TierRules(
-        {"time": 0.30, "drums": 0.24, "crash": 0.45, "kick": 0.30, "pedal": 0.30}, 0.17, 2, 0.8, -1, 6.0
+        {"time": 0.30, "drums": 0.24, "crash": 0.45, "kick": 0.30, "pedal": 0.30}, 0.17, 2, 0.8, 0.5, -1, 6.0
     ),
 }
 
@@ -114,7 +117,7 @@ class _Candidate:
 def _thinned(chart: Chart, rules: TierRules) -> Chart:
     candidates = [one for one in _candidates(chart) if _is_wanted(one, rules)]
     usual = _usual_velocity(candidates)
-    candidates = [one for one in candidates if not _is_ghost(one, rules.ghost * usual)]
+    candidates = [one for one in candidates if not _is_ghost(one, usual, rules)]
     player = _Player(rules)
     order = sorted(candidates, key=lambda one: (one.need, one.clock_s, -one.velocity, LANES.index(one.lane)))
     taken = [one for one in order if player.takes(one)]
@@ -155,15 +158,16 @@ def _is_wanted(one: _Candidate, rules: TierRules) -> bool:
 
 
 def _usual_velocity(candidates: Iterable[_Candidate]) -> float:
-    """Return the median velocity of the snare's strokes on beats, or of all where those are few; 0 without any."""
+    """Return the upper quartile of the snare's velocities on beats, or of all where those are few; 0 without any."""
     snares = [one for one in candidates if one.lane == "snare"]
     on_beats = [one.velocity for one in snares if one.level <= BEAT_LEVEL]
     heard = on_beats if len(on_beats) >= _ENOUGH_SNARES else [one.velocity for one in snares]
-    return float(np.median(heard)) if heard else 0.0
+    return float(np.quantile(heard, 0.75)) if heard else 0.0
 
 
-def _is_ghost(one: _Candidate, softest: float) -> bool:
-    return one.lane == "snare" and one.level >= DIVISION_LEVEL and one.velocity < softest
+def _is_ghost(one: _Candidate, usual: float, rules: TierRules) -> bool:
+    share = rules.ghost if one.level > BEAT_LEVEL else rules.soft
+    return one.lane == "snare" and one.velocity < share * usual
 
 
 @dataclass
