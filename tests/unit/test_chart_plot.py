@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbeat.charts.chart import LANES, Bar, Chart, Tempo
-from backbeat.charts.plots import _LOOKS, _labels, _Page, headline, plot_chart
+from backbeat.charts.page import Page, labels_of
+from backbeat.charts.plots import LOOKS, headline, plot_chart
 from backbeat.charts.systems import bar_numbers, systems_of
 from backbeat.errors import ConfigError
 from backbeat.look import DRUM_COLOURS
@@ -19,8 +20,8 @@ ROCK = {"crash_left": "x.......", "hihat_closed": "xxxxxxxx", "snare": "..x...x.
 LEAD = Bar(0.25, (Tempo(0, 120.0),), TimeSignature(4, 4))
 
 
-def page_of(chart: Chart, whole_notes: float = 8.0) -> _Page:
-    return _Page(chart, systems_of(chart, whole_notes), list(_LOOKS), 1.0)
+def page_of(chart: Chart, whole_notes: float = 8.0) -> Page:
+    return Page(chart, systems_of(chart, whole_notes), 12)
 
 
 def wave(points: int = 4000) -> NDArray[np.float64]:
@@ -75,7 +76,7 @@ def test_numbers_count_from_the_first_whole_bar() -> None:
 
 def test_meters_and_tempi_stand_where_they_change() -> None:
     bars = [LEAD, *[bar_of()] * 9, *[bar_of("7/8")] * 2, *[bar_of("6/8", bpm=90.0)] * 3, *[bar_of(bpm=120.5)] * 12]
-    news = [(label.number, label.news) for label in _labels(page_of(Chart(tuple(bars), ()))) if label.news]
+    news = [(label.number, label.news) for label in labels_of(page_of(Chart(tuple(bars), ()))) if label.news]
     assert news == [
         ("1", "4/4   \N{QUARTER NOTE} = 120.0"),
         ("10", "7/8"),
@@ -86,7 +87,7 @@ def test_meters_and_tempi_stand_where_they_change() -> None:
 
 def test_a_drifting_tempo_is_told_at_the_left() -> None:
     bars = [bar_of(bpm=120 + 0.05 * index) for index in range(32)]
-    news = [(label.number, label.news) for label in _labels(page_of(Chart(tuple(bars), ()))) if label.news]
+    news = [(label.number, label.news) for label in labels_of(page_of(Chart(tuple(bars), ()))) if label.news]
     assert [number for number, _ in news] == ["1", "9", "17", "25"]
     assert news[-1][1] == "\N{QUARTER NOTE} = 121.2"
 
@@ -94,16 +95,16 @@ def test_a_drifting_tempo_is_told_at_the_left() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_labels_do_not_overlap(seed: int) -> None:
     page = page_of(random_chart(seed, 80), 12.0)
-    labels = _labels(page)
+    labels = labels_of(page)
     assert len(labels) > 30
     for one, other in itertools.pairwise(labels):
         assert one.row < other.row or one.end_x < other.x
 
 
 def test_every_lane_has_a_look_of_its_own_line() -> None:
-    assert sorted(look.lane for look in _LOOKS) == sorted(LANES)
-    assert {look.drum for look in _LOOKS} <= set(DRUM_COLOURS)
-    assert len({look.name for look in _LOOKS}) == len(LANES)
+    assert sorted(look.lane for look in LOOKS) == sorted(LANES)
+    assert {look.drum for look in LOOKS} <= set(DRUM_COLOURS)
+    assert len({look.name for look in LOOKS}) == len(LANES)
 
 
 def test_the_headline_says_what_the_chart_is() -> None:
@@ -116,14 +117,14 @@ def test_a_picture_shows_notes_in_their_places_and_colours(tmp_path: Path) -> No
     chart = chart_of(ROCK, 8)
     plot_chart(tmp_path / "chart.png", chart, wave(), 17.0, "Rock")
     image = pixels(tmp_path / "chart.png")
-    page = _Page(chart, systems_of(chart, 8.0), [look for look in _LOOKS if look.lane in ROCK], 1.0)
+    lanes = [look.lane for look in LOOKS if look.lane in ROCK]
+    page = Page(chart, systems_of(chart, 8.0), len(lanes))
     assert image.shape[1] == 2400
     assert abs(image.shape[0] - 150 * page.height) <= 1
 
     def colour_at(bar: int, tick: int, lane: str) -> list[int]:
         x = round(float(page.x(page.systems[0].place(bar, tick))) * 150)
-        row = [look.lane for look in page.looks].index(lane)
-        return [int(value) for value in image[round(page.lane_y(0, row) * 150), x]]
+        return [int(value) for value in image[round(page.lane_y(0, lanes.index(lane)) * 150), x]]
 
     red = [int(DRUM_COLOURS["kick"][at : at + 2], 16) for at in (1, 3, 5)]
     assert colour_at(3, 0, "kick") == red

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from backbeat.analysis.plots import clock
 from backbeat.charts.chart import BAR_TICKS, Chart
 from backbeat.charts.levels import estimate_level
-from backbeat.charts.systems import System, bar_numbers, systems_of
+from backbeat.charts.page import LANE_HEIGHT, LEFT, RIGHT, WAVE_HEIGHT, WIDTH, Page, labels_of
+from backbeat.charts.systems import bar_numbers, systems_of
 from backbeat.look import DRUM_COLOURS, FAINT, INK, SOFT, WAVE, drawing
 
 _DPI = 150
-#: Measures of the page, inches.
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 16.0, 1.15, 0.45, 1.15, 0.55
-#: Of a system: the line of numbers and tempi, the waveform, room under it, a lane, room to the next system.
-_NUMBERS, _WAVE, _GAP, _LANE, _BETWEEN = 0.18, 0.38, 0.06, 0.135, 0.30
 #: Whole notes in a system; longer songs get more, until they do not fit at all.
 _FEWEST, _MOST, _MOST_SYSTEMS = 8.0, 16.0, 32
-#: A tempo is written again where it differs by this share from the one written last; at the left by as much in BPM.
-_OTHER_TEMPO, _DRIFT_BPM = 0.01, 0.1
-#: A first bar that leads in and is no longer than this, whole notes, goes without a number.
-_SHORT_LEAD = 0.6
-
 _LONGEST_TITLE = 90
 #: Inches that the legend of velocities takes.
 _LEGEND = 1.8
@@ -35,7 +27,7 @@ _BARLINE = "#aab4bf"
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """How the notes of a lane are drawn."""
 
     lane: str
@@ -47,23 +39,24 @@ class _Look:
 
     @property
     def colour(self) -> str:
+        """Of its drum."""
         return DRUM_COLOURS[self.drum]
 
 
 #: Lanes from the top, as in a score.
-_LOOKS: tuple[_Look, ...] = (
-    _Look("crash_left", "crash left", "crash", "*", 2.2),
-    _Look("crash_right", "crash right", "crash", "*", 2.2),
-    _Look("ride_bell", "ride bell", "ride", "^", 1.1),
-    _Look("ride", "ride", "ride", "D", 0.7),
-    _Look("hihat_open", "hi-hat open", "hihat_open", "o", 0.9, is_hollow=True),
-    _Look("hihat_closed", "hi-hat", "hihat_closed", "x", 0.8),
-    _Look("tom_high", "tom high", "tom_high", "o"),
-    _Look("tom_mid", "tom mid", "tom_mid", "o"),
-    _Look("snare", "snare", "snare", "o"),
-    _Look("tom_low", "tom low", "tom_low", "o"),
-    _Look("kick", "kick", "kick", "o"),
-    _Look("hihat_pedal", "hi-hat pedal", "hihat_pedal", "x", 0.8),
+LOOKS: tuple[Look, ...] = (
+    Look("crash_left", "crash left", "crash", "*", 2.2),
+    Look("crash_right", "crash right", "crash", "*", 2.2),
+    Look("ride_bell", "ride bell", "ride", "^", 1.1),
+    Look("ride", "ride", "ride", "D", 0.7),
+    Look("hihat_open", "hi-hat open", "hihat_open", "o", 0.9, is_hollow=True),
+    Look("hihat_closed", "hi-hat", "hihat_closed", "x", 0.8),
+    Look("tom_high", "tom high", "tom_high", "o"),
+    Look("tom_mid", "tom mid", "tom_mid", "o"),
+    Look("snare", "snare", "snare", "o"),
+    Look("tom_low", "tom low", "tom_low", "o"),
+    Look("kick", "kick", "kick", "o"),
+    Look("hihat_pedal", "hi-hat pedal", "hihat_pedal", "x", 0.8),
 )
 
 
@@ -118,55 +111,22 @@ def plot_chart(
     systems = systems_of(chart, whole_notes)
     shown = systems[:_MOST_SYSTEMS]
     struck = {note.lane for note in chart.notes} or {"snare", "kick", "hihat_closed"}
-    page = _Page(chart, shown, [look for look in _LOOKS if look.lane in struck], _FEWEST / whole_notes)
-    with drawing(path, _WIDTH, page.height, _DPI) as figure:
+    looks = [look for look in LOOKS if look.lane in struck]
+    page = Page(chart, shown, len(looks))
+    with drawing(path, WIDTH, page.height, _DPI) as figure:
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.set_xlim(0, _WIDTH)
+        axes.set_xlim(0, WIDTH)
         axes.set_ylim(page.height, 0)
         _draw_head(axes, title, headline(chart) if subtitle is None else subtitle)
         _draw_waves(axes, page, np.asarray(outline, dtype=np.float64), duration_s)
         _draw_grid(axes, page)
-        _draw_names(axes, page)
+        _draw_names(axes, page, looks)
         _draw_labels(axes, page)
-        _draw_notes(axes, page)
+        _draw_notes(axes, page, looks, _FEWEST / whole_notes)
         if len(shown) < len(systems):
             _draw_rest(axes, page)
-
-
-@dataclass(frozen=True, eq=False)
-class _Page:
-    """Where everything stands, in inches from the page's top left."""
-
-    chart: Chart
-    systems: list[System]
-    looks: list[_Look]
-    size: float
-
-    @property
-    def step(self) -> float:
-        """From one system to the next."""
-        return _NUMBERS + _WAVE + _GAP + _LANE * len(self.looks) + _BETWEEN
-
-    @property
-    def height(self) -> float:
-        return _TOP + self.step * len(self.systems) - _BETWEEN + _BOTTOM
-
-    @property
-    def last_bar(self) -> int:
-        return self.systems[-1].bars[-1]
-
-    def x(self, place: ArrayLike) -> Any:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * np.asarray(place)
-
-    def wave_y(self, row: int) -> float:
-        """Return the middle of a system's waveform."""
-        return _TOP + self.step * row + _NUMBERS + _WAVE / 2
-
-    def lane_y(self, row: int, lane: int) -> float:
-        """Return the middle of a lane."""
-        return self.wave_y(row) + _WAVE / 2 + _GAP + _LANE * (lane + 0.5)
 
 
 def _one_line(text: str, longest: int) -> str:
@@ -181,20 +141,20 @@ def _draw_head(axes: Any, title: str, subtitle: str) -> None:
         (_one_line(subtitle, 2 * _LONGEST_TITLE), 0.84, {"fontsize": 10.5, "color": SOFT}, _LEGEND),
     )
     for words, y, look, taken in lines:
-        text = axes.text(_LEFT, y, words, va="baseline", **look)
+        text = axes.text(LEFT, y, words, va="baseline", **look)
         width = text.get_window_extent().width / axes.figure.dpi
-        text.set_fontsize(text.get_fontsize() * min(1.0, (_WIDTH - _LEFT - _RIGHT - taken) / max(width, 0.1)))
+        text.set_fontsize(text.get_fontsize() * min(1.0, (WIDTH - LEFT - RIGHT - taken) / max(width, 0.1)))
     velocities = np.linspace(0.15, 1, 5)
-    places = _WIDTH - _RIGHT - 0.42 - 0.12 * np.arange(5)[::-1]
+    places = WIDTH - RIGHT - 0.42 - 0.12 * np.arange(5)[::-1]
     axes.scatter(places, np.full(5, 0.805), s=_sizes(velocities, 1.0), color=SOFT, linewidths=0)
     axes.text(places[0] - 0.12, 0.84, "soft", fontsize=8.5, color=SOFT, ha="right", va="baseline")
     axes.text(places[-1] + 0.12, 0.84, "loud", fontsize=8.5, color=SOFT, ha="left", va="baseline")
 
 
-def _draw_waves(axes: Any, page: _Page, outline: NDArray[np.float64], duration_s: float) -> None:
+def _draw_waves(axes: Any, page: Page, outline: NDArray[np.float64], duration_s: float) -> None:
     if outline.size == 0 or duration_s <= 0:
         return
-    scale = 0.5 * _WAVE / max(float(np.abs(outline).max()), 1e-4)
+    scale = 0.5 * WAVE_HEIGHT / max(float(np.abs(outline).max()), 1e-4)
     for row, system in enumerate(page.systems):
         columns = max(2, round(float(page.x(system.edges[-1]) - page.x(0)) * _DPI))
         places = np.linspace(0, float(system.edges[-1]), columns + 1)
@@ -211,15 +171,15 @@ def _draw_waves(axes: Any, page: _Page, outline: NDArray[np.float64], duration_s
         axes.fill_between(middle, y - scale * high, y - scale * low, color=WAVE, linewidth=0.3, zorder=2)
 
 
-def _draw_grid(axes: Any, page: _Page) -> None:
+def _draw_grid(axes: Any, page: Page) -> None:
     """Draw lanes, bar lines and beats."""
     from matplotlib.collections import LineCollection
 
     lanes, barlines, beats = [], [], []
     for row, system in enumerate(page.systems):
-        top, bottom = page.wave_y(row) - _WAVE / 2, page.lane_y(row, len(page.looks)) - _LANE / 2
+        top, bottom = page.wave_y(row) - WAVE_HEIGHT / 2, page.lane_y(row, page.lanes) - LANE_HEIGHT / 2
         first, last = page.x(system.edges[[0, -1]])
-        lanes += [[(first, page.lane_y(row, lane)), (last, page.lane_y(row, lane))] for lane in range(len(page.looks))]
+        lanes += [[(first, page.lane_y(row, lane)), (last, page.lane_y(row, lane))] for lane in range(page.lanes)]
         barlines += [[(x, top), (x, bottom)] for x in page.x(system.edges)]
         for bar in system.bars:
             beats += [[(x, top), (x, bottom)] for x in page.x([system.place(bar, tick) for tick in _beats(page, bar)])]
@@ -228,7 +188,7 @@ def _draw_grid(axes: Any, page: _Page) -> None:
     axes.add_collection(LineCollection(barlines, colors=_BARLINE, linewidths=1.1, zorder=1), autolim=False)
 
 
-def _beats(page: _Page, bar: int) -> Iterable[float]:
+def _beats(page: Page, bar: int) -> Iterable[float]:
     """Give the ticks of the beats within a bar; those of a first bar that leads in count from its end."""
     one = page.chart.bars[bar]
     beat = (3 if one.signature.is_compound else 1) / one.signature.denominator
@@ -239,80 +199,21 @@ def _beats(page: _Page, bar: int) -> Iterable[float]:
         start += beat
 
 
-def _draw_names(axes: Any, page: _Page) -> None:
+def _draw_names(axes: Any, page: Page, looks: Sequence[Look]) -> None:
     """Draw the lanes' names, and the clock."""
     for row, system in enumerate(page.systems):
-        for lane, look in enumerate(page.looks):
-            where = (_LEFT - 0.1, page.lane_y(row, lane))
+        for lane, look in enumerate(looks):
+            where = (LEFT - 0.1, page.lane_y(row, lane))
             axes.text(*where, look.name, fontsize=6.6, color=look.colour, ha="right", va="center_baseline")
         begins = clock(float(page.chart.starts_s[system.first]))
-        axes.text(
-            _LEFT - 0.1, page.wave_y(row), begins, fontsize=9, fontweight="bold", ha="right", va="center_baseline"
-        )
+        axes.text(LEFT - 0.1, page.wave_y(row), begins, fontsize=9, fontweight="bold", ha="right", va="center_baseline")
 
 
-@dataclass(frozen=True)
-class _Label:
-    """What stands above a system at `x`, inches: the number of a bar, and what is new there."""
-
-    row: int
-    x: float
-    number: str
-    news: str
-
-    @property
-    def news_x(self) -> float:
-        return self.x + (0.08 * len(self.number) + 0.1 if self.number else 0.0)
-
-    @property
-    def end_x(self) -> float:
-        return self.news_x + 0.066 * len(self.news)
-
-
-def _labels(page: _Page) -> list[_Label]:
-    """Return numbers of bars, with meters and tempi where they change, at the left of a system by however little.
-
-    What has no room beside the label before it is left out, and a change then stands where next there is some.
-    """
-    numbers = bar_numbers(page.chart)
-    labels: list[_Label] = []
-    meter, bpm = "", 0.0
-    for row, system in enumerate(page.systems):
-        free, is_due = 0.0, True
-        for bar in system.bars:
-            one = page.chart.bars[bar]
-            if numbers[bar] == 0 and one.length < _SHORT_LEAD and len(system.bars) > 1:
-                continue
-            for tempo in one.tempi:
-                number = str(numbers[bar]) if tempo.tick == 0 else ""
-                is_other = abs(tempo.bpm - bpm) > (_DRIFT_BPM if is_due else _OTHER_TEMPO * bpm)
-                signature = str(one.signature) if str(one.signature) != meter else ""
-                new_tempo = _tempo(tempo.bpm, one.signature.is_compound) if is_other else ""
-                label = _Label(
-                    row,
-                    float(page.x(system.place(bar, tempo.tick))),
-                    number,
-                    "   ".join(filter(None, (signature, new_tempo))),
-                )
-                if label.x < free or label.end_x > _WIDTH - 0.1 or not (label.number or label.news):
-                    continue
-                labels.append(label)
-                free = label.end_x + 0.08
-                meter, is_due = str(one.signature), False
-                bpm = tempo.bpm if is_other else bpm
-    return labels
-
-
-def _draw_labels(axes: Any, page: _Page) -> None:
-    for label in _labels(page):
-        y = page.wave_y(label.row) - _WAVE / 2 - 0.05
+def _draw_labels(axes: Any, page: Page) -> None:
+    for label in labels_of(page):
+        y = page.wave_y(label.row) - WAVE_HEIGHT / 2 - 0.05
         axes.text(label.x, y, label.number, fontsize=7, color=SOFT, ha="left", va="baseline")
         axes.text(label.news_x, y, label.news, fontsize=8, color=INK, fontweight="bold", ha="left", va="baseline")
-
-
-def _tempo(bpm: float, is_compound: bool) -> str:
-    """Write a tempo in beats a minute, with the note that a beat is."""
-    return f"\N{QUARTER NOTE}. = {bpm / 1.5:.1f}" if is_compound else f"\N{QUARTER NOTE} = {bpm:.1f}"
 
 
 def _sizes(velocities: NDArray[np.float64], size: float) -> NDArray[np.float64]:
@@ -320,13 +221,13 @@ def _sizes(velocities: NDArray[np.float64], size: float) -> NDArray[np.float64]:
     return np.asarray(size * (2.0 + 4.4 * np.sqrt(velocities)) ** 2)
 
 
-def _draw_notes(axes: Any, page: _Page) -> None:
+def _draw_notes(axes: Any, page: Page, looks: Sequence[Look], size: float) -> None:
     rows = {bar: row for row, system in enumerate(page.systems) for bar in system.bars}
-    for lane, look in enumerate(page.looks):
+    for lane, look in enumerate(looks):
         notes = [note for note in page.chart.notes if note.lane == look.lane and note.bar in rows]
         x = page.x([page.systems[rows[note.bar]].place(note.bar, note.tick) for note in notes])
         y = [page.lane_y(rows[note.bar], lane) for note in notes]
-        sizes = look.scale * _sizes(np.array([note.velocity for note in notes]), page.size)
+        sizes = look.scale * _sizes(np.array([note.velocity for note in notes]), size)
         is_line = look.marker == "x"
         axes.scatter(
             x,
@@ -340,10 +241,10 @@ def _draw_notes(axes: Any, page: _Page) -> None:
         )
 
 
-def _draw_rest(axes: Any, page: _Page) -> None:
+def _draw_rest(axes: Any, page: Page) -> None:
     numbers = bar_numbers(page.chart)
     rest = (
         f"Bars {numbers[page.last_bar + 1]:,} to {numbers[-1]:,} are not drawn "
         f"({clock(float(page.chart.starts_s[page.last_bar + 1]))} to {clock(page.chart.duration_s)})."
     )
-    axes.text(_LEFT, page.height - 0.25, rest, fontsize=9, color=SOFT, va="baseline")
+    axes.text(LEFT, page.height - 0.25, rest, fontsize=9, color=SOFT, va="baseline")
