@@ -72,6 +72,7 @@ def test_places_and_times_agree_where_the_tempo_changes_within_a_bar() -> None:
 def test_numbers_count_from_the_first_whole_bar() -> None:
     assert bar_numbers(Chart((LEAD, bar_of(), bar_of()), ())) == [0, 1, 2]
     assert bar_numbers(Chart((bar_of(), bar_of()), ())) == [1, 2]
+    assert bar_numbers(Chart((replace(LEAD, length=1.01), bar_of()), ())) == [1, 2]
 
 
 def test_meters_and_tempi_stand_where_they_change() -> None:

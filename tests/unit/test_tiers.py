@@ -37,8 +37,10 @@ def test_levels_follow_the_signature_and_the_division() -> None:
 def test_a_bar_that_leads_in_is_counted_from_its_end() -> None:
     lead = Bar(0.375, (Tempo(0, 120.0),), TimeSignature(4, 4))
     chart = Chart((lead, bar_of()), ())
-    assert [place_of(chart.bars[0], tick, True).level for tick in (0, 128, 256)] == [3, 1 + 1, 3]
+    assert [place_of(chart.bars[0], tick, True).level for tick in (0, 128, 256)] == [3, 2, 3]
     assert place_of(lead, 128).level == 3
+    late = Bar(1.01, (Tempo(0, 120.0),), TimeSignature(4, 4))
+    assert [place_of(late, tick, True).level for tick in (0, 4, 99, 194)] == [0, 0, 2, 1]
 
 
 def test_a_steady_clock_does_not_waver_with_the_tempo() -> None:

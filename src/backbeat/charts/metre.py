@@ -36,14 +36,14 @@ class Place:
 
 
 @lru_cache(maxsize=1 << 16)
-def place_of(bar: Bar, tick: int, is_lead: bool = False) -> Place:
+def place_of(bar: Bar, tick: int, is_first: bool = False) -> Place:
     """Return the nearest place of the bar's grid, or the note's own where none is near.
 
-    A bar that leads in (`is_lead`) is counted from its end, where the first downbeat is; any other from its start.
+    A chart's first bar may lead in, and so is counted from its end, where a downbeat is; any other from its start.
     """
     meter = bar.signature
     whole = meter.numerator / meter.denominator
-    lead = (-bar.length) % whole if is_lead else 0.0
+    lead = (-bar.length) % whole if is_first else 0.0
     position = tick / BAR_TICKS * bar.length
     in_bar = (position + lead) % whole
     beat_length = (3 if meter.is_compound else 1) / meter.denominator
@@ -72,9 +72,7 @@ def _nearest(beats: float, division: str, is_compound: bool) -> tuple[float, int
 
 def places(chart: Chart) -> list[Place]:
     """Return the place of each note."""
-    bar = chart.bars[0]
-    leads = abs(bar.length - bar.signature.numerator / bar.signature.denominator) > 1e-5
-    return [place_of(chart.bars[note.bar], note.tick, leads and note.bar == 0) for note in chart.notes]
+    return [place_of(chart.bars[note.bar], note.tick, note.bar == 0) for note in chart.notes]
 
 
 def steady_clock(chart: Chart) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

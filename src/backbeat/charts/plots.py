@@ -20,6 +20,9 @@ from backbeat.look import DRUM_COLOURS, FAINT, INK, SOFT, WAVE, drawing
 _DPI = 150
 #: Whole notes in a system; longer songs get more, until they do not fit at all.
 _FEWEST, _MOST, _MOST_SYSTEMS = 8.0, 16.0, 32
+#: Beats nearer than this share of one to a bar line are that line.
+_NEAR = 0.05
+
 _LONGEST_TITLE = 90
 #: Inches that the legend of velocities takes.
 _LEGEND = 1.8
@@ -192,11 +195,11 @@ def _beats(page: Page, bar: int) -> Iterable[float]:
     """Give the ticks of the beats within a bar; those of a first bar that leads in count from its end."""
     one = page.chart.bars[bar]
     beat = (3 if one.signature.is_compound else 1) / one.signature.denominator
-    start = one.length % beat if bar == 0 else beat
-    while start < one.length - 1e-6:
-        if start > 1e-6:
-            yield start / one.length * BAR_TICKS
-        start += beat
+    place = one.length % beat if bar == 0 else beat
+    while place < one.length - _NEAR * beat:
+        if place > _NEAR * beat:
+            yield place / one.length * BAR_TICKS
+        place += beat
 
 
 def _draw_names(axes: Any, page: Page, looks: Sequence[Look]) -> None:

@@ -15,6 +15,8 @@ _SHORTEST, _LONGEST = 0.2, 2.0
 _SQUEEZE = 0.08
 #: … and the last system is stretched only if it is this full.
 _NEARLY_FULL = 0.85
+#: A first bar whose length is this near to that of its signature is a bar like others.
+_NEARLY_WHOLE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,5 +77,6 @@ def systems_of(chart: Chart, whole_notes: float) -> list[System]:
 def bar_numbers(chart: Chart) -> list[int]:
     """Return the number of each bar as players count: a first bar that only leads in is 0, otherwise it is 1."""
     first = chart.bars[0]
-    leads = abs(first.length - first.signature.numerator / first.signature.denominator) > 1e-5
-    return list(range(0 if leads else 1, len(chart.bars) + (0 if leads else 1)))
+    whole = first.signature.numerator / first.signature.denominator
+    start = 0 if abs(first.length - whole) > _NEARLY_WHOLE * whole else 1
+    return list(range(start, start + len(chart.bars)))
