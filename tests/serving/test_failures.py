@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import shutil
 import signal
@@ -24,6 +25,7 @@ import psutil
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from rendered_pieces import write_rock
 from services import RATE_HZ, Service, clicks, decoders, serving
 from serving_asks import ask, codes, settings_of
 
@@ -97,7 +99,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, small_models: Path) -> Itera
             clamd, place = stack.enter_context(neighbours.clamd(folder / "clamd"))
             settings |= {"scan__clamd": str(place)}
         store = KeyStore(folder / "service" / "state" / "keys.json")
-        keys = [store.create(name, ("analyze", "separate", "read")) for name in ("one", "counted")]
+        keys = [store.create(name, ("analyze", "separate", "chart", "read")) for name in ("one", "counted")]
         made = House(folder / "service", small_models, settings, keys, redis, clamd)
         made.open()
         stack.callback(made.close)
@@ -320,6 +322,26 @@ def test_songs_are_separated_whatever_dies(house: House, song: bytes, long: byte
     assert client.get(f"/v1/jobs/{cancelled}").json()["state"] == "cancelled"
     assert client.get(f"/v1/jobs/{cancelled}/result").json()["error"]["code"] == "conflict"
     assert list((house.folder / "tmp").glob("backbeat-*")) == []
+
+
+def test_a_song_is_charted_though_its_worker_dies(house: House, tmp_path: Path) -> None:
+    write_rock(tmp_path / "Secret.flac", 20.0)
+    with (tmp_path / "Secret.flac").open("rb") as song:
+        identity = house.client.post("/v1/chart?separation=none", files={"file": song}).json()["id"]
+    until(lambda: house.client.get(f"/v1/jobs/{identity}").json()["progress"] > 0)
+    died = separating(house.service)
+    died.send_signal(signal.SIGKILL)
+    told = ended(house.client, identity)
+    assert (told["state"], told["error"]) == ("done", None)
+    assert separating(house.service).pid != died.pid
+    assert told["report"]["made"]["models"]["onset"]["version"]
+    with zipfile.ZipFile(io.BytesIO(house.client.get(f"/v1/jobs/{identity}/result").content)) as archive:
+        assert sorted(archive.namelist()) == told["files"]
+        assert {"ext.dtx", "set.def", "bgm.ogg", "kick.wav", "chart.mid", "chart.json", "chart.png"} <= set(
+            told["files"]
+        )
+        assert json.loads(archive.read("chart.json"))["title"] == "Secret"
+    assert "Secret" not in house.service.log.read_text()
 
 
 ASKED = {"model": "spleeter:2stems", "options": {"stems": None}}
