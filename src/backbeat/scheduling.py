@@ -132,17 +132,22 @@ class Schedule:
 def cron_lines(schedule: Schedule) -> list[str]:
     """Write lines of a crontab.
 
-    A job that still runs is not begun again (flock); what it says goes to the system's log.
+    A job that still runs is not begun again (flock); what it says goes to the system's log. Where it fails, the line
+    says so, which cron mails, and ends with its code.
     """
     return [f"{when.cron} {_cron_command(schedule, job)}" for job, when in schedule.jobs]
 
 
 def _cron_command(schedule: Schedule, job: Job) -> str:
     setting = "" if schedule.environment is None else f"set -a && . {shlex.quote(str(schedule.environment))} && "
-    locked = f"flock --nonblock build/{job.name}.lock bash .ci/outcome {job.target}"
+    locked = f"flock --nonblock --conflict-exit-code 0 build/{job.name}.lock bash .ci/outcome {job.target}"
     command = f"cd {shlex.quote(str(schedule.checkout))} && {setting}mkdir -p build && {locked}"
+    # A plain shell tells of a pipeline the code of what comes last, which is the log's: the job's goes round it.
+    logged = f"{{ {{ {{ {command}; }} 2>&1 3>&-; echo $? >&3; }} | logger --tag {job.name}; }} 3>&1"
+    fine = "|".join(map(str, (0, *job.found)))
+    failed = f'echo "{job.name} failed with code $code: the system\'s log has it" >&2; exit "$code"'
     # To cron a bare % ends the command.
-    return f"{{ {command}; }} 2>&1 | logger --tag {job.name}".replace("%", "\\%")
+    return f'{logged} | {{ read -r code; case "$code" in {fine}) ;; *) {failed};; esac; }}'.replace("%", "\\%")
 
 
 def units(schedule: Schedule) -> dict[str, str]:

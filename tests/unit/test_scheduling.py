@@ -63,7 +63,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         When.read(text)
 
 
-def ran_by_cron(line: str, home: Path) -> None:
+def ran_by_cron(line: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Run a line as cron does: five fields, % as a line break but for \\%, a plain shell with little in PATH."""
     command = re.fullmatch(r"(?:\S+ ){5}(.*)", line)
     assert command
@@ -73,7 +73,8 @@ def ran_by_cron(line: str, home: Path) -> None:
     (stands / "logger").write_text(f'#!/bin/sh\necho "$@" >>"{home}/log"; cat >>"{home}/log"\n')
     (stands / "logger").chmod(0o755)
     asked = ["/bin/sh", "-c", text]
-    subprocess.run(asked, cwd=home, env={"PATH": f"{stands}:/usr/bin:/bin"}, timeout=30)
+    environment = {"PATH": f"{stands}:/usr/bin:/bin"}
+    return subprocess.run(asked, cwd=home, env=environment, capture_output=True, text=True, timeout=30)
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
@@ -85,7 +86,9 @@ def test_cron_runs_both_wherever_the_checkout_is(tmp_path: Path) -> None:
     assert [line.split(" {")[0] for line in lines] == ["17 3 * * *", "23 4 * * 0"]
     for line in lines:
         assert "\n" not in line
-        ran_by_cron(line, tmp_path)
+        done = ran_by_cron(line, tmp_path)
+        # 4, that drift was found, is no failure.
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (place / "ran").read_text() == "drift two words\nretrain\n"
     assert (tmp_path / "log").read_text().startswith("--tag backbeat-drift\nmake: *** [Makefile:2: drift] Error 4\n")
     assert not list(tmp_path.glob("**/stolen"))
@@ -104,11 +107,24 @@ def test_cron_begins_no_job_that_still_runs(tmp_path: Path) -> None:
     )
     assert holder.stdout
     assert holder.stdout.readline() == "held\n"
-    ran_by_cron(line, tmp_path)
+    assert ran_by_cron(line, tmp_path).returncode == 0
     assert not (place / "ran").exists()
     holder.communicate("go on\n", timeout=10)
     ran_by_cron(line, tmp_path)
     assert (place / "ran").exists()
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
+def test_a_job_that_fails_is_told_of_by_cron(tmp_path: Path) -> None:
+    place = checkout(tmp_path)
+    (place / "Makefile").write_text("drift:\n\t@echo broken; exit 9\n")
+    line = cron_lines(plan(place))[0]
+    done = ran_by_cron(line, tmp_path)
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr == "backbeat-drift failed with code 9: the system's log has it\n"
+    assert "broken\n" in (tmp_path / "log").read_text()
+    shutil.rmtree(place)
+    assert "backbeat-drift failed" in ran_by_cron(line, tmp_path).stderr
 
 
 def test_units_say_what_when_where_and_as_whom(tmp_path: Path) -> None:
