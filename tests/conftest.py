@@ -1,14 +1,19 @@
-"""What tests of monitoring share: an empty database, in SQLite and, where it is installed, in PostgreSQL."""
+"""What tests share: empty databases of monitoring, in SQLite and PostgreSQL, and empty stores of MLflow."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from databases import KINDS, fresh_database, postgres_server, sqlite_url
 
 from backbeat.monitoring.store import MonitoringStore
+
+if TYPE_CHECKING:
+    from backbeat.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +37,33 @@ def store(url: str) -> Iterator[MonitoringStore]:
     opened = MonitoringStore(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite file with nothing in it, which takes seconds to make, to be copied for each test."""
+    from backbeat.registry import Registry
+
+    place = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.parent)
+        Registry(f"sqlite:///{place}")
+    return place
+
+
+@pytest.fixture
+def mlflow_uri(mlflow_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store, in the working directory: MLflow puts artifacts of its own accord there."""
+    place = tmp_path / "store"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    shutil.copy(mlflow_store, place)
+    return f"sqlite:///{place / 'mlflow.db'}"
+
+
+@pytest.fixture
+def registry(mlflow_uri: str) -> Registry:
+    """An empty registry."""
+    from backbeat.registry import Registry
+
+    return Registry(mlflow_uri)

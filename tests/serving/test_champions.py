@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import soundfile
+from like_shipped import like_shipped
 from services import RATE_HZ, clicks, serving
 from serving_asks import settings_of
 
@@ -25,19 +25,15 @@ from serving.analysing import Hearing
 
 def registered(registry: Registry, folder: Path, commit: str, whole: bool = True) -> None:
     """Register a model for beats, and make it the champion."""
-    shutil.copytree(shipped_models()["beat"], folder)
-    write_json(folder / SPEC, replace(load_spec(folder), run="", commit=commit).to_dict())
     before = registry.champion("beat")
-    made = registry.register(folder)
+    made = registry.register(like_shipped(folder, run="", commit=commit))
     if not whole:
         (weights,) = Path("mlruns").glob(f"**/{made.run}/artifacts/folder/{WEIGHTS}")
         weights.write_bytes(weights.read_bytes()[:1000])
     registry.promote(made, instead_of=before and before.version, why="the next")
 
 
-def test_champions_take_over_while_requests_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_champions_take_over_while_requests_go_on(registry: Registry, tmp_path: Path) -> None:
     registered(registry, tmp_path / "one", "1111")
     song = io.BytesIO()
     soundfile.write(song, clicks().T, RATE_HZ, format="WAV")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -16,12 +14,12 @@ from typing import Any
 
 import neighbours
 import pytest
+from like_shipped import like_shipped
 from mlflow import MlflowClient
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.errors import RegistryError
-from backbeat.files import write_json
-from backbeat.model import SPEC, WEIGHTS, load_spec
+from backbeat.model import WEIGHTS
 from backbeat.registry import Registry, Version
 from backbeat.tracking import MODEL_FOLDER, Tracking, tracked_run
 
@@ -37,27 +35,8 @@ def processes() -> ForkServerContext:
     return context
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("promoters") / "mlflow.db"
-    Registry(f"sqlite:///{place}")
-    return place
-
-
-@pytest.fixture
-def registry(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    place = tmp_path / "store"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    shutil.copy(empty, place)
-    return Registry(f"sqlite:///{place / 'mlflow.db'}")
-
-
 def folder_of(place: Path, commit: str, run: str = "") -> Path:
-    folder = place / f"model-{commit}"
-    shutil.copytree(shipped_models()["beat"], folder)
-    write_json(folder / SPEC, replace(load_spec(folder), run=run, commit=commit).to_dict())
-    return folder
+    return like_shipped(place / f"model-{commit}", run=run, commit=commit)
 
 
 def registered(registry: Registry, place: Path, count: int) -> list[Version]:

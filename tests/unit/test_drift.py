@@ -274,9 +274,8 @@ def test_the_reference_of_the_models_that_answered_is_chosen(tmp_path: Path) -> 
         References([tmp_path / "none.parquet"], "", tmp_path).fitting(RUNS)
 
 
-def test_a_reference_is_found_by_the_runs_that_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # MLflow puts artifacts beside where it is used
-    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "backbeat")
+def test_a_reference_is_found_by_the_runs_that_answered(mlflow_uri: str, tmp_path: Path) -> None:
+    tracking = Tracking(mlflow_uri, "backbeat")
     shipped = tmp_path / "shipped.parquet"
     BEFORE.write(shipped)
     # A run that trained, beside which its reference was put, and one by which a model that ships was registered.

@@ -578,10 +578,9 @@ def test_a_decision_is_written_and_the_registry_told(stage: Callable[..., Stage]
 
 
 def test_the_run_keeps_the_report_and_tells_the_sets_later(
-    stage: Callable[..., Stage], places: GatePlaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Callable[..., Stage], places: GatePlaces, mlflow_uri: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "gate")
+    tracking = Tracking(mlflow_uri, "gate")
     play = stage(rights(0.6), rights(0.9))
     registry = Registered({"1": play.folder / "champion", "2": play.folder / "challenger"}, None, "2")
     with tracked_run(tracking, "training", {}) as run:

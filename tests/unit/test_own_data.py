@@ -84,9 +84,9 @@ def test_own_genres_are_judged_by_heads_that_did_not_hear_them(models: dict[str,
         fit_own_genres(start, measures[:4], ["a"] * 4, list("wxyz"), 0)
 
 
-def test_a_genre_model_from_eight_files(tmp_path: Path, models: dict[str, Path]) -> None:
+def test_a_genre_model_from_eight_files(tmp_path: Path, mlflow_uri: str, models: dict[str, Path]) -> None:
     source, out = write_music(tmp_path / "music"), tmp_path / "mine"
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+    tracking = Tracking(mlflow_uri, "tests")
     lesson = learn(
         "genre", source, out, start=models["genre"], trainer=TRAINER, tracking=tracking, evaluation=EVALUATION
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from like_shipped import like_shipped
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -26,35 +27,12 @@ from backbeat.tracking import Tracking, tracked_run
 Model = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a store that is ready, which takes seconds, to be copied for each test."""
-    place = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place.parent)
-        Registry(f"sqlite:///{place}")
-    return place
-
-
-@pytest.fixture
-def registry(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    # MLflow puts artifacts beside the store's working directory.
-    place = tmp_path / "store"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    shutil.copy(empty, place)
-    return Registry(f"sqlite:///{place / 'mlflow.db'}")
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     """Make a model folder like one that ships, with other words in its specification."""
 
     def make(task: str, **words: object) -> Path:
-        folder = tmp_path / f"{task}-{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(shipped_models()[task], folder)
-        write_json(folder / SPEC, replace(load_spec(folder), **words).to_dict())  # type: ignore[arg-type]
-        return folder
+        return like_shipped(tmp_path / f"{task}-{len(list(tmp_path.iterdir()))}", task, **words)
 
     return make
 
@@ -374,12 +352,12 @@ def test_misuse_is_said_in_a_line(small: Registry, words: list[str], code: int, 
 
 
 @pytest.fixture(scope="module")
-def small(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+def small(mlflow_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A registry with one version that is no champion."""
     place = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        shutil.copy(empty, place)
+        shutil.copy(mlflow_store, place)
         registry = Registry(f"sqlite:///{place / 'mlflow.db'}")
         registry.register(shipped_models()["genre"])
     return registry

@@ -34,10 +34,10 @@ def test_going_on_is_gentler_and_shorter() -> None:
     assert going_on(optimisation, 7).epochs == 7
 
 
-def test_a_run_is_gone_on_from_and_named(places: Callable[[str], Places], tmp_path: Path) -> None:
+def test_a_run_is_gone_on_from_and_named(places: Callable[[str], Places], mlflow_uri: str) -> None:
     import mlflow
 
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+    tracking = Tracking(mlflow_uri, "tests")
     first = train(settings("onset", epochs=4), TRAINER, tracking, places("first"), {})
     task = replace(still("onset"), start_from=first.run)
     with started(task.start_from, tracking) as start:
@@ -61,8 +61,8 @@ def test_a_run_is_gone_on_from_and_named(places: Callable[[str], Places], tmp_pa
 
 
 @pytest.mark.parametrize("start_from", ["0" * 32, "../elsewhere", "models/none"])
-def test_what_is_neither_run_nor_folder_is_refused(tmp_path: Path, start_from: str) -> None:
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+def test_what_is_neither_run_nor_folder_is_refused(mlflow_uri: str, start_from: str) -> None:
+    tracking = Tracking(mlflow_uri, "tests")
     prepare_store(tracking)
     with pytest.raises(ConfigError, match=f"{start_from}"), started(start_from, tracking):
         pass

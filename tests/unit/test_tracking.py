@@ -8,19 +8,13 @@ from backbeat.errors import ConfigError
 from backbeat.tracking import Tracking, tracked_run
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
-def test_under_mlflow_run_the_run_that_it_opened_is_used(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_mlflow_run_the_run_that_it_opened_is_used(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    client = mlflow.MlflowClient(store)
+    client = mlflow.MlflowClient(mlflow_uri)
     opened = client.create_run(client.create_experiment("theirs"))
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
-    with tracked_run(Tracking(store, "ours"), "beat-20", {"task": "beat"}) as run:
+    with tracked_run(Tracking(mlflow_uri, "ours"), "beat-20", {"task": "beat"}) as run:
         assert run.run_id == opened.info.run_id
         run.metrics({"loss": 1.5})
     found = client.get_run(opened.info.run_id)
@@ -31,12 +25,12 @@ def test_under_mlflow_run_the_run_that_it_opened_is_used(store: str, monkeypatch
     assert client.get_experiment_by_name("ours") is None
 
 
-def test_a_run_goes_on_whatever_experiment_it_is_of(store: str) -> None:
-    with tracked_run(Tracking(store, "first"), "beat-20", {}) as first:
+def test_a_run_goes_on_whatever_experiment_it_is_of(mlflow_uri: str) -> None:
+    with tracked_run(Tracking(mlflow_uri, "first"), "beat-20", {}) as first:
         pass
-    with tracked_run(Tracking(store, "second"), "evaluation", {}, run_id=first.run_id) as again:
+    with tracked_run(Tracking(mlflow_uri, "second"), "evaluation", {}, run_id=first.run_id) as again:
         assert again.run_id == first.run_id
-    with tracked_run(Tracking(store, "second"), "evaluation", {}, run_id="unknown") as other:
+    with tracked_run(Tracking(mlflow_uri, "second"), "evaluation", {}, run_id="unknown") as other:
         assert other.run_id != first.run_id
 
 

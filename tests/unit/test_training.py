@@ -168,11 +168,11 @@ def test_an_empty_split_and_settings_that_do_not_fit_are_refused(places: Callabl
 
 
 def test_a_run_carries_everything_that_says_where_the_model_came_from(
-    places: Callable[[str], Places], tmp_path: Path
+    places: Callable[[str], Places], mlflow_uri: str, tmp_path: Path
 ) -> None:
     import mlflow
 
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+    tracking = Tracking(mlflow_uri, "tests")
     where = places("one")
     where.lock.write_text("stages:\n  corpus@tiny:\n    outs:\n    - path: data/corpora/tiny\n      md5: abc123.dir\n")
     spec = train(settings("genre"), TRAINER, tracking, where, {"task": {"name": "genre", "network": {"width": 8}}})
@@ -197,14 +197,14 @@ def test_a_run_carries_everything_that_says_where_the_model_came_from(
 
 
 def test_a_crash_ends_the_run_as_failed(
-    places: Callable[[str], Places], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: Callable[[str], Places], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
     def crash(self: TaskModule) -> None:
         raise RuntimeError("out of memory")
 
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+    tracking = Tracking(mlflow_uri, "tests")
     monkeypatch.setattr(TaskModule, "on_train_epoch_start", crash)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(settings("beat"), TRAINER, tracking, places("one"), {})
