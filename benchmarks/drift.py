@@ -30,8 +30,8 @@ from backbeat.dataset import TASKS
 from backbeat.files import sha256_file, write_json
 from backbeat.monitoring.comparing import compared, direct
 from backbeat.monitoring.drift import DriftSettings, Verdict, check
-from backbeat.monitoring.measuring import Wanted, measure, table_from
 from backbeat.monitoring.reference import Reference
+from backbeat.monitoring.reference_making import Wanted, measure, table_from
 from backbeat.settings import read_settings
 from backbeat.statistics import proportion_interval
 

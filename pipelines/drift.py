@@ -17,7 +17,7 @@ from backbeat.monitoring.drift import DriftSettings
 from backbeat.monitoring.drift_report import PAGE
 from backbeat.monitoring.looking import look_for_drift
 from backbeat.monitoring.reference import REFERENCE, shipped_reference
-from backbeat.monitoring.references import References
+from backbeat.monitoring.reference_finding import References
 from backbeat.monitoring.rows import table_of
 from backbeat.monitoring.settings import load_monitoring
 from backbeat.tracking import Tracking

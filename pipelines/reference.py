@@ -11,9 +11,9 @@ from backbeat.corpus.contract import read_corpus
 from backbeat.dataset import TASKS, content_hashes
 from backbeat.errors import CorpusError
 from backbeat.files import atomic_path
-from backbeat.monitoring.measuring import ReferenceSettings, choose, measure, table_from
 from backbeat.monitoring.reference import REFERENCE, Reference
-from backbeat.monitoring.references import FOLDER
+from backbeat.monitoring.reference_finding import FOLDER
+from backbeat.monitoring.reference_making import ReferenceSettings, choose, measure, table_from
 from backbeat.monitoring.rows import lineage_of
 from backbeat.tracking import Tracking, git_commit, tracked_run
 from pipelines.settings import read, stage

@@ -13,8 +13,8 @@ from backbeat.dataset import TASKS
 from backbeat.files import sha256_file
 from backbeat.monitoring.comparing import direct
 from backbeat.monitoring.drift import DriftSettings, Verdict, check
-from backbeat.monitoring.measuring import Wanted, measure, table_from
 from backbeat.monitoring.reference import Reference
+from backbeat.monitoring.reference_making import Wanted, measure, table_from
 from backbeat.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]

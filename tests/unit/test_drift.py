@@ -15,7 +15,7 @@ from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.comparing import Sample, chi_square, compared, direct, embedding_threshold
 from backbeat.monitoring.drift import Verdict, check, distinct
 from backbeat.monitoring.reference import REFERENCE, Reference, shipped_reference
-from backbeat.monitoring.references import FOLDER, References
+from backbeat.monitoring.reference_finding import FOLDER, References
 from backbeat.tracking import Tracking, tracked_run
 
 BEFORE = reference()

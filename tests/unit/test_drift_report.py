@@ -23,7 +23,7 @@ from backbeat.monitoring.feedback import Correction
 from backbeat.monitoring.looking import look_for_drift
 from backbeat.monitoring.performance import beat_f, estimate, realised
 from backbeat.monitoring.reference import REFERENCE
-from backbeat.monitoring.references import References
+from backbeat.monitoring.reference_finding import References
 from backbeat.monitoring.rows import Row, table_of
 from backbeat.monitoring.settings import load_monitoring
 from backbeat.monitoring.store import MonitoringStore

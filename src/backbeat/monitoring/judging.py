@@ -34,7 +34,7 @@ OUTPUTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "genre_probability": ("number", ("genre",)),
 }
 #: Of every measure that is compared: its kind, and the models that it comes from.
-MEASURES: dict[str, tuple[str, tuple[str, ...]]] = {**{name: (kind, ()) for name, kind in INPUTS.items()}, **OUTPUTS}
+COMPARED: dict[str, tuple[str, tuple[str, ...]]] = {**{name: (kind, ()) for name, kind in INPUTS.items()}, **OUTPUTS}
 
 Statistics = Callable[[Mapping[str, Sample]], dict[str, tuple[float, float]]]
 
@@ -66,7 +66,7 @@ def asked(table: pd.DataFrame, runs: Mapping[str, str | None] | None) -> dict[st
         Of the models whose answers are wanted, by task; None for the reference's own table.
     """
     found = {}
-    for name, (kind, tasks) in MEASURES.items():
+    for name, (kind, tasks) in COMPARED.items():
         if name not in table.columns:
             found[name] = Asked(np.empty(0), 0)
             continue
@@ -105,19 +105,19 @@ def judged_columns(
     least = settings.min_values
     samples = {
         name: Sample(kind, now[name].values, before[name].values)
-        for name, (kind, _) in MEASURES.items()
+        for name, (kind, _) in COMPARED.items()
         if min(len(now[name].values), len(before[name].values)) >= least
     }
     rates = {
         name: missing_differs(now[name].missing, now[name].count, before[name].missing, before[name].count)
-        for name in MEASURES
+        for name in COMPARED
         if min(now[name].count, before[name].count) >= least and now[name].missing + before[name].missing
     }
     found = statistics(samples) if samples else {}
     adjusted = holm([p for p, _ in found.values()] + [p for p, _ in rates.values()])
     values = {name: (float(adjusted[place]), found[name][1]) for place, name in enumerate(found)}
     missing = {name: (float(adjusted[len(found) + place]), rates[name][1]) for place, name in enumerate(rates)}
-    return tuple(_column(name, now[name], before[name], values, missing, settings) for name in MEASURES)
+    return tuple(_column(name, now[name], before[name], values, missing, settings) for name in COMPARED)
 
 
 def _column(
@@ -128,7 +128,7 @@ def _column(
     missing: Mapping[str, tuple[float, float]],
     settings: DriftSettings,
 ) -> ColumnDrift:
-    kind = MEASURES[name][0]
+    kind = COMPARED[name][0]
     p, distance = values.get(name, (None, None))
     missing_p, missing_distance = missing.get(name, (None, None))
     reasons = []

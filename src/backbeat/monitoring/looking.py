@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from backbeat.monitoring.drift import DriftSettings
-    from backbeat.monitoring.references import References
+    from backbeat.monitoring.reference_finding import References
 
 
 def look_for_drift(

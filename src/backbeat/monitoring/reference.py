@@ -1,6 +1,7 @@
 """What traffic is compared with: rows of the corpora that the models were trained for, and how right they were on them.
 
-One parquet file holds it, with what it was made from: models, data, commit. `measuring` makes it.
+One parquet file holds it, with what it was made from: models, data, commit. `reference_making` makes one,
+`reference_finding` finds the one that fits.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def drift_check(settings: MonitoringSettings) -> Check:
 
     from backbeat.monitoring.drift import DriftSettings
     from backbeat.monitoring.reference import shipped_reference
-    from backbeat.monitoring.references import References
+    from backbeat.monitoring.reference_finding import References
 
     own = yaml.safe_load(default_file().with_name("drift.yaml").read_text(encoding="utf-8"))["check"]
     asked = read_settings(DriftSettings, {**own, **settings.drift})
