@@ -1,7 +1,7 @@
 # Everything a person or CI does starts here. `make demo` and `make test` do all the set-up themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drift serve load bench test lint format lock weights voices spleeter-reference spleeter-golden \
+.PHONY: help setup demo drift serve load bench test story lint format lock weights voices spleeter-reference spleeter-golden \
   bench-separation engine run build start stop logs health image-named push deploy terraform-check dvc-remote dvc-pull \
   dvc-push comment plots retrain clean
 

@@ -30,7 +30,7 @@ from serving.analysing import Hearing
 from serving.logs import AuditLog
 from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
 from serving.records import Kept, Recorder
-from serving.routes import analysis, charts, jobs, monitoring, separation, system
+from serving.routes import analysis, charts, feedback, jobs, monitoring, separation, system
 from serving.settings import Settings
 from serving.tracing import Tracing
 from serving.uploads import limited, sweep, too_large
@@ -220,6 +220,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(separation.router)
     app.include_router(charts.router)
     app.include_router(jobs.router)
+    app.include_router(feedback.router)
     app.include_router(monitoring.router)
     app.include_router(system.router)
     if settings.access.cors_origins:

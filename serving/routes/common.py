@@ -6,16 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import anyio
+import structlog
 from fastapi import Depends
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
+from backbeat.errors import ConfigError, MonitoringError
+from backbeat.monitoring.store import MonitoringStore
 from serving.access import Caller
 from serving.analysing import NOT_READY, Hearing
-from serving.problems import Problem
+from serving.problems import MONITORING_AWAY, Problem
+from serving.records import store_of
 from serving.scan import Scanner
 from serving.uploads import Upload, uploads
 
+_LOG = structlog.get_logger("serving.monitoring")
 #: What every endpoint that asks who calls can answer.
 GUARDED = ["bad_request", "no_access", "not_allowed", "too_many", "fault"]
 #: And every one that takes a file.
@@ -63,6 +69,27 @@ def hearing_of(request: Request) -> Hearing:
 
 
 HearingThere = Annotated[Hearing, Depends(hearing_of)]
+
+
+async def monitoring_of(request: Request) -> MonitoringStore:
+    """Return the monitoring database; it is opened when it is first asked for."""
+    state = request.app.state
+    if not state.settings.monitoring.records:
+        raise Problem("conflict", "this service keeps no records (monitoring.records)")
+    found: MonitoringStore | None = state.monitoring
+    if found is None:
+        try:
+            opened = await anyio.to_thread.run_sync(store_of, state.settings)
+        except (ConfigError, MonitoringError) as error:
+            _LOG.error("monitoring_away", message=str(error))
+            raise MONITORING_AWAY from None
+        found = state.monitoring = state.monitoring or opened
+        if found is not opened:
+            opened.close()  # another request was quicker
+    return found
+
+
+MonitoringThere = Annotated[MonitoringStore, Depends(monitoring_of)]
 
 
 @asynccontextmanager
