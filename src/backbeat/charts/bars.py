@@ -296,7 +296,10 @@ def _signatures(
         times_s = counted.times_s[begin:end]
         near_s = onsets_s[slice(*np.searchsorted(onsets_s, [times_s[0], times_s[-1]]))]
         usual = TimeSignature(int(sizes[first]), 4)
-        units.append(estimate_time_signature(Beats(times_s, positions), near_s) or usual)
+        heard = estimate_time_signature(Beats(times_s, positions), near_s) or usual
+        # Six and seven are written as eighths by convention; beats as long as quarters are none.
+        is_slow = heard.numerator == usual.numerator and np.median(np.diff(times_s)) > _LONGEST_EIGHTH_S
+        units.append(usual if is_slow else heard)
     named: list[TimeSignature] = []
     known = [index for index, unit in enumerate(units) if unit is not None]
     for run, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
