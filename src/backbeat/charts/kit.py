@@ -16,26 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.charts.chart import LANES
+from backbeat.charts.midi import MIDI_NOTES
 from backbeat.errors import ConfigError
 
 if TYPE_CHECKING:
     from backbeat.corpus.rendered.kits import Hit
 
-#: The General MIDI percussion note that each lane sounds.
-LANE_NOTES: Mapping[str, int] = {
-    "crash_left": 49,
-    "hihat_closed": 42,
-    "hihat_open": 46,
-    "hihat_pedal": 44,
-    "snare": 38,
-    "tom_high": 50,
-    "kick": 36,
-    "tom_mid": 47,
-    "tom_low": 43,
-    "crash_right": 57,
-    "ride": 51,
-    "ride_bell": 53,
-}
+#: The General MIDI percussion note that each lane sounds: toms lie further apart than on paper, to be told by ear.
+LANE_NOTES: Mapping[str, int] = {**MIDI_NOTES, "tom_high": 50, "tom_mid": 47, "tom_low": 43}
 
 #: Loudness of each lane against the kick, in dB: drums alike, metal behind them, as in a recording of a kit.
 _LEVELS_DB: Mapping[str, float] = {
