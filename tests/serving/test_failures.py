@@ -342,6 +342,8 @@ def test_a_song_is_charted_though_its_worker_dies(house: House, tmp_path: Path) 
         )
         assert json.loads(archive.read("chart.json"))["title"] == "Secret"
     assert "Secret" not in house.service.log.read_text()
+    # What the one that died was at lies with the job, and goes with it.
+    until(lambda: not list((house.folder / "tmp").glob("backbeat-*")), 10)
 
 
 ASKED = {"model": "spleeter:2stems", "options": {"stems": None}}

@@ -239,7 +239,9 @@ class ChartMaker:
         }
         if before := _made_before(folder, made_so, replace):
             return before
-        with tempfile.TemporaryDirectory(prefix="backbeat-chart-") as temporary:
+        # Stems of a long song are gigabytes: they are where the chart goes, and not where memory may serve as a disk.
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".chart.", dir=folder.parent) as temporary:
             stems = {} if separator is None else self._stems(path, Path(temporary), separator, tell)
             tell("hearing", 0.1 if separator is None else 0.6)
             heard = self._transcriber.transcribe(
