@@ -128,8 +128,8 @@ def test_music_without_drums_is_refused(maker: ChartMaker, tmp_path: Path) -> No
     times_s = np.arange(8 * 22050) / 22050
     encode(tmp_path / "tone.wav", (0.2 * np.sin(2 * np.pi * 440 * times_s))[None], 22050)
     with pytest.raises(DrumlessAudioError, match=r"tone\.wav: has no drums that could be charted: \d+ strokes in 8 s"):
-        maker.make(tmp_path / "tone.wav", tmp_path / "chart")
-    assert not (tmp_path / "chart").exists()
+        maker.make(tmp_path / "tone.wav", tmp_path / "output" / "tone")
+    assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
     with pytest.raises(AudioNotFoundError, match="does not exist"):
         maker.make(tmp_path / "none.wav", tmp_path / "chart")
 

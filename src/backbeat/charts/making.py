@@ -31,7 +31,7 @@ from backbeat.errors import (
     DrumlessAudioError,
     ModelError,
 )
-from backbeat.files import atomic_path, sha256_file
+from backbeat.files import atomic_path, folder_if_filled, sha256_file
 from backbeat.music import TimeSignature
 
 if TYPE_CHECKING:
@@ -240,8 +240,10 @@ class ChartMaker:
         if before := _made_before(folder, made_so, replace):
             return before
         # Stems of a long song are gigabytes: they are where the chart goes, and not where memory may serve as a disk.
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".chart.", dir=folder.parent) as temporary:
+        with (
+            folder_if_filled(folder.parent),
+            tempfile.TemporaryDirectory(prefix=".chart.", dir=folder.parent) as temporary,
+        ):
             stems = {} if separator is None else self._stems(path, Path(temporary), separator, tell)
             tell("hearing", 0.1 if separator is None else 0.6)
             heard = self._transcriber.transcribe(
