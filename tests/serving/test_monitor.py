@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pytest
 import yaml
 from databases import row, sqlite_url
 from neighbours import postgres, postgres_programs
+from services import http_server
 from sqlalchemy import select, update
 
 from backbeat.errors import ConfigError
@@ -85,15 +86,9 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        told.url = f"http://127.0.0.1:{server.server_port}/hook"
-        try:
-            yield told
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as address:
+        told.url = f"{address}/hook"
+        yield told
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ import pretty_midi
 import pytest
 import soundfile
 from mirdata import core, download_utils
+from services import http_server
 
 from backbeat.corpus.contract import Corpus, Track
 from backbeat.corpus.mirdata_source import NAMES, import_mirdata
@@ -276,14 +277,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 def server(folder: Path) -> Iterator[str]:
     """Serve a folder on this machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{httpd.server_address[1]}"
-        finally:
-            httpd.shutdown()
-            thread.join()
+    with http_server(partial(_Quiet, directory=str(folder))) as address:
+        yield address
 
 
 def publish(mini: Miniature, folder: Path, address: str) -> None:

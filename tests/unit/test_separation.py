@@ -14,11 +14,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import pytest
 import soundfile
 import torch
 from golden.signals import RATE_HZ, signals
+from services import http_server
 from typer.testing import CliRunner
 
 from backbeat.audio import decode, probe
@@ -231,14 +231,8 @@ def server(folder: Path, asked: list[str], *, breaks_after: int | None = None) -
         def log_message(self, *_: Any) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{running.server_port}"
-        finally:
-            running.shutdown()
-            thread.join()
+    with http_server(Handler) as address:
+        yield address
 
 
 def test_a_model_is_pulled_once_and_works(tmp_path: Path, models: Path) -> None:
