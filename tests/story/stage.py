@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from databases import fresh_database
 from neighbours import mlflow_server, postgres, postgres_programs, redis
 from services import ROOT, Service, http_server, serving
-from sqlalchemy import create_engine, text
 
 SECRET = "the story's secret, of thirty-two bytes or more"
 
@@ -125,11 +125,7 @@ def programs(folder: Path) -> Iterator[Programs]:
         told = []
         if postgres_programs():
             _, url = stack.enter_context(postgres())
-            engine = create_engine(url, isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.execute(text("CREATE DATABASE mlflow"))
-            engine.dispose()
-            runs = f"{url.rpartition('/')[0]}/mlflow"
+            runs = fresh_database(url)
             told.append("PostgreSQL")
         else:
             url, runs = f"sqlite:///{folder / 'monitoring.db'}", f"sqlite:///{folder / 'mlflow.db'}"
