@@ -120,7 +120,7 @@ def test_what_stops_the_work_leaves_nothing(maker: ChartMaker, song: tuple[Path,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        maker.make(song[0], tmp_path / "rock", progress=stop)
+        maker.make(song[0], tmp_path / "output" / "rock", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
