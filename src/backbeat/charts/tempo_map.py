@@ -22,6 +22,8 @@ from backbeat.errors import ConfigError
 
 #: Of one beat, seconds: what a tracker's beats, or a drummer's strokes on them, are off by at the least and most.
 LEAST_DEVIATION_S, MOST_DEVIATION_S = 0.003, 0.012
+#: From this distance on a beat may be a wrong one, seconds.
+_STRAY_S = 0.025
 #: By how much the end of a piece may be off for a rounder tempo: a click's is a round number.
 _ROUNDING_S = 0.0005
 
@@ -39,7 +41,7 @@ class SegmentParams:
     """
 
     change_cost: float = 12.0
-    off_bar_cost: float = 6.0
+    off_bar_cost: float = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +126,28 @@ def fit_tempo_map(
 
 
 def _strays(x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark single beats away from where their neighbours on either side, which agree, have them; shape (beats,)."""
+    """Mark up to three beats in a row that are away from where those on either side, which agree, have them.
+
+    Shape (beats,). The beats after such a run are where those before it lead to, and the other way round: so a tempo
+    that changes, or a beat that is held, is none.
+    """
     strays = np.zeros(x.size, dtype=bool)
-    if x.size < 5:
-        return strays
-    slope = np.diff(t) / np.diff(x)
-    inner = np.arange(2, x.size - 2)
-    from_left = t[inner - 1] + slope[inner - 2] * (x[inner] - x[inner - 1])
-    from_right = t[inner + 1] - slope[inner + 1] * (x[inner + 1] - x[inner])
-    beat_s = 0.5 * (t[inner + 1] - t[inner - 1])
-    off_s = np.minimum(np.abs(t[inner] - from_left), np.abs(t[inner] - from_right))
-    strays[inner] = (off_s > 0.025) & (np.abs(from_left - from_right) < np.minimum(off_s, 0.06 * beat_s + 0.005))
+    for run in (1, 2, 3):
+        before = np.arange(3, x.size - run - 4)
+        if before.size == 0:
+            break
+        after = before + run + 1
+        ahead = (t[before] - t[before - 3]) / (x[before] - x[before - 3]) * (x[after] - x[before])
+        back = (t[after + 3] - t[after]) / (x[after + 3] - x[after]) * (x[after] - x[before])
+        across_s = t[after] - t[before]
+        slope = across_s / (x[after] - x[before])
+        off_s = np.min(
+            [np.abs(t[before + one] - t[before] - slope * (x[before + one] - x[before])) for one in range(1, run + 1)],
+            axis=0,
+        )
+        agree_s = np.maximum(np.abs(ahead - across_s), np.abs(back - across_s))
+        for first in before[(off_s > _STRAY_S) & (agree_s < 0.5 * off_s)]:
+            strays[first + 1 : first + run + 1] = True
     return strays
 
 
