@@ -9,8 +9,9 @@
 F at ±20 ms of kick, snare and hi-hat against what was played, the median distance of the notes that are within 50 ms of
 a stroke of theirs, and for `audio` how long all of it takes. Tempo, meter and division are the chart's.
 
-`--songs rock waltz` takes some songs only, `--seconds 60` makes them shorter, `--effects 0.5` renders them with half of
-the effects of the training corpus, `--keep FOLDER` keeps audio between runs.
+Drums are played on the kit that is written for the style; `--kit-variety 1` draws other kits as often as the training
+corpus does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes
+them shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs.
 """
 
 from __future__ import annotations
@@ -180,7 +181,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", nargs="*", default=list(SONGS), choices=list(SONGS), metavar="SONG")
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--effects", type=float, default=0.5, help="strength of the effects on the sound, 0..1")
+    parser.add_argument("--kit-variety", type=float, default=0.0, help="how often other kits are drawn, 0..1")
+    parser.add_argument("--effects", type=float, default=0.25, help="strength of the effects on the sound, 0..1")
     parser.add_argument("--notes-only", action="store_true", help="leave the audio out")
     parser.add_argument("--keep", type=Path, help="folder for the audio, which is not made anew")
     given = parser.parse_args()
@@ -199,12 +201,13 @@ def main() -> None:
             chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s, QuantiseOptions())
             results.append(("notes", scored(played, chart.strokes()), chart, report))
             if listener is not None:
-                path = folder / f"{score.id}-{given.seconds:g}-{given.effects:g}.flac"
+                path = folder / f"{score.id}-{given.seconds:g}-{given.effects:g}-{given.kit_variety:g}.flac"
                 if not path.exists():
                     folder.mkdir(parents=True, exist_ok=True)
                     seeds = np.random.SeedSequence([7, list(SONGS).index(name)])
                     effects = EffectsParams(strength=given.effects)
-                    made = render_score(score, seeds, Sources((default_soundfont(),)), effects)
+                    sources = Sources((default_soundfont(),), kit_variety=given.kit_variety)
+                    made = render_score(score, seeds, sources, effects)
                     write_audio(path, made.audio, AudioFormat())
                 began = time.perf_counter()
                 heard, beats, onsets_s, duration_s = listener.hear(path)

@@ -23,7 +23,7 @@ SHORTEST_BEAT_S = 0.12
 #: A meter is told from as many bars in a row; fewer are bars of a beat more or less within it.
 _STEADY_BARS = 4
 #: The most beats between two downbeats that are one bar.
-_LONGEST_BAR_BEATS = 12
+_LONGEST_BAR_BEATS = 10
 #: From this length of the counted beat on, it can be no eighth note (seconds).
 _LONGEST_EIGHTH_S = 0.4
 #: How far from a beat a stroke belongs to it, seconds.

@@ -32,7 +32,7 @@ _BEAT_WEIGHT = 0.3
 #: Of strokes about their places, seconds: at first, and at the least and most.
 _FIRST_DEVIATION_S, _LEAST_DEVIATION_S, _MOST_DEVIATION_S = 0.008, 0.004, 0.012
 #: A first bar shorter than this (quarter notes) is joined to the next.
-_SHORTEST_LEAD = 0.25
+_SHORTEST_LEAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class QuantiseOptions:
     time_signature: TimeSignature | None = None
     bpm: float | None = None
     expressive: bool = False
-    tolerance_s: float = 0.02
+    tolerance_s: float = 0.015
     segments: SegmentParams = field(default_factory=SegmentParams)
 
     def __post_init__(self) -> None:
