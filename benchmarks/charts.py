@@ -9,9 +9,9 @@
 F at ±20 ms of kick, snare and hi-hat against what was played, the median distance of the notes that are within 50 ms of
 a stroke of theirs, and for `audio` how long all of it takes. Tempo, meter and division are the chart's.
 
-Drums are played on the kit that is written for the style; `--kit-variety 1` draws other kits as often as the training
-corpus does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes
-them shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs.
+Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training
+corpus does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60`
+makes them shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def test_a_tempo_that_is_asked_for_is_the_only_one() -> None:
 
 
 def test_a_tempo_that_was_not_heard_is_said() -> None:
-    chart, report = bars_of(steady(400, 0.5, 4), 200.0, bpm=127.0)
+    _, report = bars_of(steady(400, 0.5, 4), 200.0, bpm=127.0)
     assert [tempo.bpm for tempo in report.tempi] == [127.0]
     assert len(report.warnings) == 1
     assert "127 BPM as asked for, though beats were heard at 120.0" in report.warnings[0]
@@ -215,5 +215,5 @@ def test_audio_without_length_is_refused(duration_s: float) -> None:
 
 @pytest.mark.parametrize("options", [{"bpm": 5.0}, {"bpm": 999.0}, {"tolerance_s": 0.5}, {"tolerance_s": 0.001}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="give 20 to 400|must lie in"):
+    with pytest.raises(ConfigError, match=r"give 20 to 400|must lie in"):
         QuantiseOptions(**options)  # type: ignore[arg-type]
