@@ -1,17 +1,22 @@
-"""Do charts give back what was played? Rendered songs of five minutes with known drums, against the notes of the chart.
+"""Do charts give back what was played? Rendered songs of five minutes, against their charts as they are read back.
 
-`python benchmarks/charts.py` composes and renders the songs (from seeds: the same every time), and prints for each:
+`python benchmarks/charts.py` composes and renders songs with known drums (from seeds: the same every time), makes
+charts, writes them as DTX, reads them with the independent reader, and prints for each song:
 
 - `notes`: the drums that were played, quantised on the true beats;
-- `audio`: the drums and beats that the models hear in the audio, quantised;
-- `heard`: the same drums as heard, before quantising (what the onset model loses, a chart cannot have);
+- `heard`: the drums that the onset model hears, before any quantising (what it loses, a chart cannot have);
+- `audio`: the same, quantised on the beats that the beat model hears;
+- `stem`: as `audio`, with the true drum stem beside the song, as a perfect separation would give it (`--stems`).
 
-F at ±20 ms of kick, snare and hi-hat against what was played, the median distance of the notes that are within 50 ms of
-a stroke of theirs, and for `audio` how long all of it takes. Tempo, meter and division are the chart's.
+F at ±20 ms of kick, snare and hi-hat against what was played; the median distance of played strokes from the chart's
+nearest note of their drum, of those within 50 ms (players are not exact: what a grid leaves of their own timing is in
+it, and in `notes` nothing else); the seconds that it takes from file to chart; tempi, meters, bars by division; notes
+on finer places, moved beside their place, and merged with another.
 
-Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training
-corpus does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60`
-makes them shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs.
+Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training corpus
+does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes them
+shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs. `--whole` makes a whole chart
+folder of a song of four minutes, with what the command line does, and tells how long it took.
 """
 
 from __future__ import annotations
@@ -24,20 +29,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from backbeat.analysis.analyzer import shipped_models
-from backbeat.analysis.hearing import hear
-from backbeat.beat.tracker import BeatTracker
-from backbeat.charts.chart import Chart, Strokes, strokes_of
-from backbeat.charts.quantise import QuantiseOptions, QuantiseReport, quantise
+from backbeat.charts.chart import LANES, Chart, Strokes, strokes_of
+from backbeat.charts.dtx.reader import read_dtx
+from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
+from backbeat.charts.making import ChartMaker, ChartOptions
+from backbeat.charts.quantise import quantise
+from backbeat.charts.quantise_report import QuantiseReport
+from backbeat.charts.transcribe import Transcriber, Transcription
 from backbeat.corpus.rendered.compose import ComposeParams, compose
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.render import AudioFormat, render_score, write_audio
 from backbeat.corpus.rendered.score import Note, Part, Score
 from backbeat.corpus.rendered.synthesise import Sources, default_soundfont
-from backbeat.features import LogMel
 from backbeat.music import Beats, Onsets
-from backbeat.onset.detector import OnsetDetector
 from backbeat.onset.matching import count_matches
 
 #: Pieces of a song: style, seed, and meter that the seed gives.
@@ -65,8 +71,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "snare": ("snare",),
     "hi-hat": ("hihat_closed", "hihat_open", "hihat_pedal"),
 }
-#: The lane of each drum that a model tells apart.
-LANES = {"crash": "crash_right"}
+#: The lane of drums that are not named as theirs is.
+LANE_OF = {"crash": "crash_right"}
 WINDOW_S, NEAR_S = 0.02, 0.05
 #: Sounds of one drum that are closer are one stroke of it, to the models as here.
 ONE_STROKE_S = 0.03
@@ -131,7 +137,7 @@ def strokes_from(onsets: Onsets) -> Strokes:
         if name != "note" and time_s - last_s.get(name, -1.0) >= ONE_STROKE_S:
             chosen.append(index)
             last_s[name] = time_s
-    lanes = [LANES.get(onsets.classes[index], onsets.classes[index]) for index in chosen]
+    lanes = [LANE_OF.get(onsets.classes[index], onsets.classes[index]) for index in chosen]
     return strokes_of(onsets.times_s[chosen], lanes, onsets.velocities[chosen])
 
 
@@ -149,20 +155,34 @@ def scored(played: Strokes, chart: Strokes, taken_s: float = float("nan")) -> Re
     return Result(f, 1000 * float(np.median(np.concatenate(away_s))), taken_s)
 
 
-class Listener:
-    """The shipped models of beats and onsets."""
+def read_back(chart: Chart, folder: Path) -> Strokes:
+    """Return the notes of a chart as its DTX has them."""
+    chart, _ = without_collisions(chart)
+    sounds = {lane: Sound("drum.ogg") for lane in LANES}
+    write_dtx(folder / "chart.dtx", chart, DtxHeader(title="song", level=5.0, music="song.ogg"), sounds)
+    return read_dtx(folder / "chart.dtx").strokes()
 
-    def __init__(self) -> None:
-        folders = shipped_models()
-        self.beat, self.onset = BeatTracker.from_folder(folders["beat"]), OnsetDetector.from_folder(folders["onset"])
-        self.front_end = LogMel(self.beat.spec.features)
 
-    def hear(self, path: Path) -> tuple[Strokes, Beats, np.ndarray, float]:
-        """Return the drums, beats and all onsets of a file, and its length in seconds."""
-        heard = hear(path, self.front_end)
-        beats = self.beat.track(heard.spectrogram)
-        onsets, drums = self.onset.detect(heard.spectrogram)
-        return strokes_from(drums), beats, onsets.times_s, heard.duration_s
+@dataclass(frozen=True)
+class Recording:
+    """A rendered song, and its drums alone."""
+
+    song: Path
+    drums: Path
+
+
+def recorded(score: Score, number: int, folder: Path, effects: float, kit_variety: float) -> Recording:
+    """Render a song, unless it is there."""
+    name = f"{score.id}-{score.duration_s:g}-{effects:g}-{kit_variety:g}"
+    made = Recording(folder / f"{name}.flac", folder / f"{name}-drums.flac")
+    if not (made.song.exists() and made.drums.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = Sources((default_soundfont(),), kit_variety=kit_variety)
+        seeds = np.random.SeedSequence([7, number])
+        rendering = render_score(score, seeds, sources, EffectsParams(strength=effects), keep_stems=True)
+        write_audio(made.song, rendering.audio, AudioFormat())
+        write_audio(made.drums, rendering.stems["drums"], AudioFormat())
+    return made
 
 
 def row(name: str, how: str, result: Result, chart: Chart | None, report: QuantiseReport | None) -> str:
@@ -176,6 +196,20 @@ def row(name: str, how: str, result: Result, chart: Chart | None, report: Quanti
     return f"{text}{len(report.tempi):6}  {meters:12} {divisions:20} {report.finer:5}{report.moved:5}{report.merged:5}"
 
 
+def charted(heard: Transcription) -> tuple[Chart, QuantiseReport]:
+    """Quantise what was heard."""
+    return quantise(heard.strokes, heard.beats, heard.onsets_s, heard.duration_s)
+
+
+def whole_chart_s(path: Path) -> float:
+    """Return how long it takes to make a folder of a chart, all files, with models that are loaded."""
+    maker = ChartMaker.load()
+    with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        maker.make(path, Path(scratch) / "chart", ChartOptions(separation="none"))
+        return time.perf_counter() - began
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,37 +218,41 @@ def main() -> None:
     parser.add_argument("--kit-variety", type=float, default=0.0, help="how often other kits are drawn, 0..1")
     parser.add_argument("--effects", type=float, default=0.25, help="strength of the effects on the sound, 0..1")
     parser.add_argument("--notes-only", action="store_true", help="leave the audio out")
+    parser.add_argument("--stems", action="store_true", help="hear the true drum stem as well")
+    parser.add_argument("--whole", action="store_true", help="time a whole chart of four minutes, and nothing else")
     parser.add_argument("--keep", type=Path, help="folder for the audio, which is not made anew")
     given = parser.parse_args()
-    print(
-        f"{'song':18}{'from':7}{'kick':>8}{'snare':>8}{'hi-hat':>8}{'med ms':>8}{'s':>7}{'tempi':>6}"
-        f"  {'meters':12} {'divisions':20}{'finer':>6}{'moved':>5}{'merged':>7}"
-    )
-    listener = None if given.notes_only else Listener()
-    all_rows: dict[str, list[Result]] = {}
+    torch.set_num_threads(1)  # as the command line has it
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.keep or Path(scratch)
+        if given.whole:
+            score = song_of("rock", 240.0)
+            path = recorded(score, 0, folder, given.effects, given.kit_variety).song
+            print(f"a song of 4 minutes took {whole_chart_s(path):.1f} s")
+            return
+        print(
+            f"{'song':18}{'from':7}{'kick':>8}{'snare':>8}{'hi-hat':>8}{'med ms':>8}{'s':>7}{'tempi':>6}"
+            f"  {'meters':12} {'divisions':20}{'finer':>6}{'moved':>5}{'merged':>7}"
+        )
+        transcriber = None if given.notes_only else Transcriber.load()
+        all_rows: dict[str, list[Result]] = {}
         for name in given.songs:
             score = song_of(name, given.seconds)
             played = strokes_from(score.onsets())
+            chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s)
             results: list[tuple[str, Result, Chart | None, QuantiseReport | None]] = []
-            chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s, QuantiseOptions())
-            results.append(("notes", scored(played, chart.strokes()), chart, report))
-            if listener is not None:
-                path = folder / f"{score.id}-{given.seconds:g}-{given.effects:g}-{given.kit_variety:g}.flac"
-                if not path.exists():
-                    folder.mkdir(parents=True, exist_ok=True)
-                    seeds = np.random.SeedSequence([7, list(SONGS).index(name)])
-                    effects = EffectsParams(strength=given.effects)
-                    sources = Sources((default_soundfont(),), kit_variety=given.kit_variety)
-                    made = render_score(score, seeds, sources, effects)
-                    write_audio(path, made.audio, AudioFormat())
-                began = time.perf_counter()
-                heard, beats, onsets_s, duration_s = listener.hear(path)
-                chart, report = quantise(heard, beats, onsets_s, duration_s, QuantiseOptions())
-                taken_s = time.perf_counter() - began
-                results.append(("heard", scored(played, heard), None, None))
-                results.append(("audio", scored(played, chart.strokes(), taken_s), chart, report))
+            results.append(("notes", scored(played, read_back(chart, Path(scratch))), chart, report))
+            if transcriber is not None:
+                made = recorded(score, list(SONGS).index(name), folder, given.effects, given.kit_variety)
+                for how, drums in [("audio", None), *([("stem", made.drums)] if given.stems else [])]:
+                    began = time.perf_counter()
+                    heard = transcriber.transcribe(made.song, drums=drums)
+                    chart, report = charted(heard)
+                    taken_s = time.perf_counter() - began
+                    if drums is None:
+                        results.append(("heard", scored(played, heard.strokes), None, None))
+                    result = scored(played, read_back(chart, Path(scratch)), taken_s)
+                    results.append((how, result, chart, report))
             for how, result, one, said in results:
                 print(row(name, how, result, one, said), flush=True)
                 all_rows.setdefault(how, []).append(result)
