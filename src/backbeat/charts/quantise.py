@@ -21,7 +21,8 @@ from backbeat.charts.constant import lay_out_at_tempo
 from backbeat.charts.grid import STATES, Divided, divide, groups_of
 from backbeat.charts.placing import Placed, place_strokes
 from backbeat.charts.quantise_report import QuantiseReport, make_report
-from backbeat.charts.tempo_map import SegmentParams, TempoMap, as_written, fit_tempo_map, refitted
+from backbeat.charts.tempo_map import TempoMap, as_written, fit_tempo_map, refitted
+from backbeat.charts.tempo_segments import SegmentParams
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 
