@@ -1,8 +1,12 @@
 """From activations to the strokes of each drum: peaks, doubled detections taken out, flams and rolls left in.
 
 Two strokes of one drum that are heard close together are a flam or a roll, or one stroke that was detected twice: its
-stick and its room, say. What tells them apart: the first stroke of a flam is the softer one, whereas what follows a
-stroke of its own is softer than it; and between two strokes of a roll the activation falls, since each has an attack.
+stick and its room, say. What tells them apart, on rendered music with known strokes:
+
+* nobody plays two strokes within `FASTEST_S` on a cymbal or with one foot; on snare and toms a flam's grace note comes
+  so soon before the stroke, and is softer than it;
+* between two strokes the activation falls nearly to nothing, since each has an attack of its own;
+* a stroke that follows a harder one is heard about as surely as that; what only follows from it is not.
 """
 
 from __future__ import annotations
@@ -19,12 +23,21 @@ if TYPE_CHECKING:
     from backbeat.music import Beats
     from backbeat.onset.detector import OnsetDetector
 
+_DRUM_COLUMNS = slice(1, 1 + len(DRUMS))
+_HIHATS = [DRUMS.index(name) for name in ("hihat_closed", "hihat_open", "hihat_pedal")]
+
 #: Two strokes of one drum that are nearer than this are looked at twice, seconds.
 CLOSE_S = 0.065
-#: The first of two is a grace note if its velocity is at most this share of the second's.
-GRACE_SHARE = 0.95
-#: Else both are strokes if the activation between them falls to this share of the lower one.
-VALLEY_SHARE = 0.5
+#: No two strokes on what has no flams are nearer than this, seconds.
+FASTEST_S = 0.04
+FLAMMED: frozenset[str] = frozenset({"snare", "tom_high", "tom_mid", "tom_low"})
+#: The first of two on a drum with flams is a grace note if its velocity is at most this share of the second's.
+GRACE_SHARE = 0.85
+#: Between two strokes the activation falls to this share of the lower one, or to the other one after a grace note.
+VALLEY_SHARE = 0.25
+GRACE_VALLEY_SHARE = 0.85
+#: A stroke that is no harder than the one before it has at least this share of its activation.
+SURE_SHARE = 0.84
 
 
 def hits_of(
@@ -49,8 +62,68 @@ def hits_of(
     modes
         How to judge.
     """
-    _, hits = detector.decode(activations)
-    return without_doubles(hits, activations[:, 1 : 1 + len(DRUMS)], detector.frame_rate_hz)
+    rate_hz = detector.frame_rate_hz
+    if modes.advanced_features:
+        hits = _judged(activations, spectrogram, rate_hz, beats if modes.rock else None)
+    else:
+        if modes.rock:
+            activations = _swayed(activations, rate_hz, beats)
+        _, hits = detector.decode(activations)
+    return without_doubles(hits, activations[:, _DRUM_COLUMNS], rate_hz)
+
+
+def _swayed(activations: NDArray[np.float32], rate_hz: float, beats: Beats) -> NDArray[np.float32]:
+    from backbeat.charts.modes_rock import leaned
+
+    swayed = activations.copy()
+    swayed[:, _DRUM_COLUMNS] = leaned(activations[:, _DRUM_COLUMNS], np.arange(len(activations)) / rate_hz, beats)
+    return swayed
+
+
+def _judged(
+    activations: NDArray[np.float32], spectrogram: NDArray[np.float32], rate_hz: float, beats: Beats | None
+) -> Onsets:
+    """Let the stroke classifier say what is struck at each moment; beats are for a rock drummer's habits."""
+    from backbeat.charts.classify import describe, moments_of, shipped_classifier, stroke_times_s, velocities_at
+    from backbeat.charts.modes_rock import leaned
+
+    moments = moments_of(activations)
+    if moments.size == 0:
+        return Onsets(np.empty(0))
+    classifier = shipped_classifier()
+    likely = classifier.probabilities(describe(spectrogram, activations, moments))[:, : len(DRUMS)]
+    if beats is not None:
+        likely = leaned(likely, moments / rate_hz, beats)
+    return struck(
+        likely,
+        np.array([classifier.spec.thresholds[name] for name in DRUMS]),
+        stroke_times_s(activations, moments, rate_hz),
+        velocities_at(activations, moments),
+    )
+
+
+def struck(
+    likely: NDArray[np.floating],
+    thresholds: NDArray[np.floating],
+    times_s: NDArray[np.float64],
+    velocities: NDArray[np.floating],
+) -> Onsets:
+    """Return the drums that are likely enough; of a moment's hi-hats only the surest, since one pair sounds at a time.
+
+    All but the thresholds, shape (drums,), are of shape (moments, drums).
+    """
+    certainty = likely / thresholds
+    chosen = certainty >= 1
+    surest = certainty[:, _HIHATS].argmax(axis=1)
+    chosen[:, _HIHATS] &= np.arange(len(_HIHATS)) == surest[:, None]
+    moments, drums = np.nonzero(chosen)
+    order = np.lexsort((drums, times_s[moments, drums]))
+    moments, drums = moments[order], drums[order]
+    return Onsets(
+        times_s[moments, drums],
+        [DRUMS[number] for number in drums],
+        np.clip(velocities[moments, drums], 1e-3, 1.0).astype(np.float64),
+    )
 
 
 def hits_within(hits: Onsets, duration_s: float) -> Onsets:
@@ -61,7 +134,7 @@ def hits_within(hits: Onsets, duration_s: float) -> Onsets:
 
 
 def without_doubles(hits: Onsets, drum_probabilities: NDArray[np.floating], frame_rate_hz: float) -> Onsets:
-    """Take out the softer of two detections of one stroke.
+    """Take out the less sure one of two detections of one stroke.
 
     Parameters
     ----------
@@ -76,23 +149,31 @@ def without_doubles(hits: Onsets, drum_probabilities: NDArray[np.floating], fram
     classes = np.array(hits.classes)
     for column, name in enumerate(DRUMS):
         strokes = np.flatnonzero(classes == name)
-        before: int | None = None
-        for stroke in strokes.tolist():
-            if before is not None and hits.times_s[stroke] - hits.times_s[before] < CLOSE_S:
-                frames = np.round(hits.times_s[[before, stroke]] * frame_rate_hz).astype(np.int64)
-                if not _are_two(hits.velocities[[before, stroke]], drum_probabilities[:, column], frames):
-                    kept[stroke] = False
-                    continue
-            before = stroke
+        frames = np.round(hits.times_s[strokes] * frame_rate_hz).astype(np.int64)
+        frames = np.clip(frames, 0, len(drum_probabilities) - 1)
+        before = 0
+        for number in range(1, strokes.size):
+            pair = [before, number]
+            moments_s, velocities = hits.times_s[strokes[pair]], hits.velocities[strokes[pair]]
+            activation = drum_probabilities[frames[before] : frames[number] + 1, column]
+            if moments_s[1] - moments_s[0] >= CLOSE_S or _are_two(name, moments_s, velocities, activation):
+                before = number
+                continue
+            kept[strokes[before if activation[-1] > activation[0] else number]] = False
+            before = number if activation[-1] > activation[0] else before
     names = [name for name, stays in zip(hits.classes, kept, strict=True) if stays]
     return Onsets(hits.times_s[kept], names, hits.velocities[kept])
 
 
-def _are_two(velocities: NDArray[np.float64], probability: NDArray[np.floating], frames: NDArray[np.int64]) -> bool:
-    """Whether two close detections of a drum, at two frames, are two strokes."""
-    if velocities[0] <= GRACE_SHARE * velocities[1]:
-        return True
-    last = probability.size - 1
-    between = probability[frames[0] : frames[1] + 1]
-    tops = probability[np.clip(frames, 0, last)]
-    return bool(between.size and between.min() <= VALLEY_SHARE * tops.min())
+def _are_two(
+    drum: str, moments_s: NDArray[np.float64], velocities: NDArray[np.float64], activation: NDArray[np.floating]
+) -> bool:
+    """Whether two close detections of a drum are two strokes; `activation` is that from the one to the other."""
+    if drum not in FLAMMED and moments_s[1] - moments_s[0] < FASTEST_S:
+        return False
+    first, second = float(activation[0]), float(activation[-1])
+    valley = float(activation.min()) / max(min(first, second), 1e-9)
+    if velocities[0] < velocities[1]:
+        is_grace = drum in FLAMMED and velocities[0] <= GRACE_SHARE * velocities[1]
+        return valley <= (GRACE_VALLEY_SHARE if is_grace else VALLEY_SHARE)
+    return valley <= VALLEY_SHARE and second >= SURE_SHARE * first

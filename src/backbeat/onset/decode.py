@@ -111,7 +111,7 @@ def decode_onsets(
     frames, excess = _peaks(onset, params.combine_s, frame_rate_hz, params)
     frames = frames[excess >= params.thresholds[ANY]]
     all_onsets = Onsets(
-        _refine(onset, frames) / frame_rate_hz, (NOTE,) * frames.size, np.clip(onset[frames], 1e-3, 1.0)
+        refined(onset, frames) / frame_rate_hz, (NOTE,) * frames.size, np.clip(onset[frames], 1e-3, 1.0)
     )
 
     found: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
@@ -119,7 +119,7 @@ def decode_onsets(
         frames, excess = _peaks(drums[:, index], params.refractory_s, frame_rate_hz, params)
         chosen = excess >= params.thresholds[name]
         frames, excess = frames[chosen], excess[chosen]
-        times_s = _refine(drums[:, index], frames) / frame_rate_hz
+        times_s = refined(drums[:, index], frames) / frame_rate_hz
         # The stroke is as hard as the network says where it is surest, weighted over the peak's three frames.
         around = np.clip(frames[:, None] + np.arange(-1, 2), 0, onset.size - 1)
         weights = drums[around, index] + 1e-9
@@ -195,7 +195,7 @@ def tune_thresholds(
             activation = _checked(output[0] if name == ANY else output[1][:, column - 1], 1)
             shortest_s = params.combine_s if name == ANY else params.refractory_s
             frames, excess = _peaks(activation, shortest_s, frame_rate_hz, params)
-            candidates.append(start_s + _refine(activation, frames) / frame_rate_hz)
+            candidates.append(start_s + refined(activation, frames) / frame_rate_hz)
             strengths.append(excess)
             start_s += (
                 max(activation.size / frame_rate_hz, float(reference.times_s.max(initial=0.0))) + 1 + 2 * window_s
@@ -268,7 +268,7 @@ def _strongest(frames: NDArray[np.int64], heights: NDArray[np.float64], apart: i
     return frames[kept]
 
 
-def _refine(activation: NDArray[np.float64], frames: NDArray[np.int64]) -> NDArray[np.float64]:
+def refined(activation: NDArray[np.float64], frames: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return peaks in fractions of a frame: the top of the parabola through three points, never before frame 0."""
     padded = np.pad(activation, 1)
     left, middle, right = padded[frames], padded[frames + 1], padded[frames + 2]

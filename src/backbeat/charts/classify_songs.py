@@ -1,0 +1,235 @@
+"""Rendered songs as the stroke classifier sees them: composed, played and heard in memory, from a seed and a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbeat.charts.classify import OUTPUTS, describe, moments_of, stroke_times_s
+from backbeat.errors import ConfigError
+from backbeat.music import DRUMS, Onsets
+
+if TYPE_CHECKING:
+    from backbeat.corpus.performances import Performance
+    from backbeat.features import LogMel
+    from backbeat.onset.detector import OnsetDetector
+
+#: Where time is kept on something else than closed hi-hats: half-open hats, crashes, toms, ride and bell.
+_TIME_NOTES: tuple[int, ...] = (46, 49, 57, 49, 43, 41, 45, 48, 51, 53)
+_TOM_NOTES: tuple[int, ...] = (48, 45, 43, 41)
+_RIDE_BELL = 53
+#: A stroke belongs to the nearest moment, at most so many frames away.
+_LABEL_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class StrokeTraining:
+    """What is trained, and on what.
+
+    Parameters
+    ----------
+    seed
+        Decides all that is random.
+    songs, valid_songs, duration_s
+        Rendered songs to learn from and to settle thresholds on, and their length.
+    soundfonts, kits, performances, sources_licence
+        As in `RenderedParams`; soundfonts come after the one that every installation has.
+    drums_alone_share
+        Chance that drums play alone.
+    time_moved_share, snare_moved_share
+        Chance that time is kept on another drum than hi-hat or ride, and that the snare's strokes are on a tom, in
+        songs to learn from: rare drums are too rare otherwise.
+    networks, hidden, epochs, dropout, learning_rate, batch
+        The networks and how they learn.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few songs.
+    """
+
+    seed: int = 7001
+    songs: int = 1000
+    valid_songs: int = 150
+    duration_s: float = 30.0
+    soundfonts: tuple[str, ...] = ()
+    kits: tuple[str, ...] = ()
+    performances: str | None = None
+    sources_licence: str = "CC-BY-4.0 AND CC0-1.0 AND MIT"
+    drums_alone_share: float = 0.3
+    time_moved_share: float = 0.3
+    snare_moved_share: float = 0.06
+    networks: int = 3
+    hidden: tuple[int, ...] = (96, 48)
+    epochs: int = 6
+    dropout: float = 0.3
+    learning_rate: float = 2e-3
+    batch: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.songs < 2 or self.valid_songs < 2:
+            raise ConfigError(
+                f"{self.songs} songs to learn from and {self.valid_songs} to settle on: at least 2 of each"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class HeardSong:
+    """A rendered song as the classifier sees it.
+
+    Parameters
+    ----------
+    described
+        Shape (moments, features), of all hearings.
+    labels
+        Shape (moments, 11), 0 or 1 by `OUTPUTS`.
+    times_s
+        Shape (moments, 10), when each drum would be struck; of the plain hearing, which comes first.
+    plain
+        How many of the moments are of the plain hearing.
+    truth
+        What was played.
+    """
+
+    described: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    times_s: NDArray[np.float64]
+    plain: int
+    truth: Onsets
+
+
+@dataclass(frozen=True)
+class _Job:
+    training: StrokeTraining
+    index: int
+    split: str
+
+
+def heard_songs(training: StrokeTraining, split: str, workers: int) -> Iterator[HeardSong]:
+    """Render the songs of a split, "train" or "valid", in `workers` processes, and hear them; in order."""
+    count = training.songs if split == "train" else training.valid_songs
+    jobs = [_Job(training, index, split) for index in range(count)]
+    if workers < 2:
+        yield from map(hear_song, jobs)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(hear_song, jobs, chunksize=4)
+
+
+def hear_song(job: _Job) -> HeardSong:
+    """Compose, render, hear and describe one song."""
+    import soxr
+    import torch
+
+    from backbeat.augment import Augmentation, augment
+    from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ
+    from backbeat.features import log_mel
+
+    torch.set_num_threads(1)
+    detector, front_end = listener()
+    samples, truth, bells_s = _rendered(job)
+    mono = soxr.resample(samples.mean(axis=0), SYNTHESIS_RATE_HZ, front_end.params.sample_rate_hz).astype(np.float32)
+    plain = log_mel(mono, front_end)
+    hearings = [plain]
+    if job.split == "train":
+        rng = np.random.default_rng([job.training.seed, job.index, 1])
+        varied = Augmentation(gain_db=10.0, tone_db=4.0, shift_bands=2, lowpass=0.25, noise=0.3)
+        hearings.append(augment(torch.from_numpy(plain)[None], varied, rng)[0].numpy())
+    described, labels, times_s = [], [], np.empty((0, len(DRUMS)))
+    for spectrogram in hearings:
+        activations = detector.activations(spectrogram)
+        moments = moments_of(activations)
+        if moments.size == 0:
+            continue
+        described.append(describe(spectrogram, activations, moments))
+        labels.append(_labels(moments, detector.frame_rate_hz, truth, bells_s))
+        if spectrogram is plain:
+            times_s = stroke_times_s(activations, moments, detector.frame_rate_hz)
+    if not described:
+        return HeardSong(np.empty((0, 0), np.float32), np.empty((0, len(OUTPUTS)), np.float32), times_s, 0, truth)
+    return HeardSong(np.concatenate(described), np.concatenate(labels), times_s, len(times_s), truth)
+
+
+@lru_cache(maxsize=1)
+def listener() -> tuple[OnsetDetector, LogMel]:
+    """Return the shipped onset model and its front end."""
+    from backbeat.analysis.analyzer import shipped_models
+    from backbeat.features import LogMel
+    from backbeat.onset.detector import OnsetDetector
+
+    detector = OnsetDetector.from_folder(shipped_models()["onset"])
+    return detector, LogMel(detector.spec.features)
+
+
+def _rendered(job: _Job) -> tuple[NDArray[np.float32], Onsets, NDArray[np.float64]]:
+    """Return the sound of a song, what is played in it, and when a ride's bell is struck."""
+    from backbeat.corpus.performances import load_performances, performances_for_split
+    from backbeat.corpus.rendered.compose import ComposeParams, compose
+    from backbeat.corpus.rendered.effects import EffectsParams
+    from backbeat.corpus.rendered.kits import HIHAT_NOTES
+    from backbeat.corpus.rendered.metronome import with_metronome
+    from backbeat.corpus.rendered.render import (
+        SHAKER,
+        SIDE_STICK,
+        SNARE_NOTES,
+        TAMBOURINE,
+        render_score,
+        sources_of,
+        with_strokes_moved,
+    )
+    from backbeat.corpus.rendered.styles import STYLES
+    from backbeat.corpus.rendered.synthesise import default_soundfont
+
+    training = job.training
+    is_train = job.split == "train"
+    composing, rendering = np.random.SeedSequence([training.seed, int(not is_train), job.index]).spawn(2)
+    style = tuple(STYLES)[job.index % len(STYLES)]
+    players: tuple[Performance, ...] = ()
+    if training.performances is not None:
+        players = performances_for_split(load_performances(Path(training.performances).expanduser()), job.split)
+    score = compose(
+        f"{style}-{job.index}",
+        composing,
+        ComposeParams(training.duration_s, style, drums_alone_share=training.drums_alone_share),
+        players,
+    )
+    rngs = [np.random.default_rng(child) for child in composing.spawn(5)]
+    score = with_strokes_moved(score, rngs[0], 0.08, SNARE_NOTES, (SIDE_STICK,))
+    score = with_strokes_moved(score, rngs[1], 0.08, HIHAT_NOTES, (TAMBOURINE, TAMBOURINE, SHAKER))
+    if is_train:
+        kept_on = HIHAT_NOTES | {51, 59}
+        score = with_strokes_moved(score, rngs[2], training.time_moved_share, kept_on, _TIME_NOTES)
+        score = with_strokes_moved(score, rngs[3], training.snare_moved_share, SNARE_NOTES, _TOM_NOTES)
+    score = with_metronome(score, rngs[4], 0.05)
+    sources = sources_of((str(default_soundfont()), *training.soundfonts), training.kits)
+    made = render_score(
+        score, rendering, replace(sources, modelled_share=0.4), EffectsParams(strength=1.0, drums=1.0), channels=1
+    )
+    drums = (part for part in score.parts if part.is_drums)
+    bells_s = [note.start_s for part in drums for note in part.notes if note.pitch == _RIDE_BELL]
+    return made.audio, made.onsets, np.sort(np.array(bells_s, dtype=np.float64))
+
+
+def _labels(
+    moments: NDArray[np.int64], frame_rate_hz: float, truth: Onsets, bells_s: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return what is struck at each moment, shape (moments, 11); strokes far from all moments are left out."""
+    labels = np.zeros((moments.size, len(OUTPUTS)), dtype=np.float32)
+    for column, times_s in enumerate([*(truth.of(name).times_s for name in DRUMS), bells_s]):
+        if times_s.size == 0:
+            continue
+        places = times_s * frame_rate_hz
+        after = np.clip(np.searchsorted(moments, places), 0, moments.size - 1)
+        before = np.maximum(after - 1, 0)
+        nearer = np.abs(moments[before] - places) < np.abs(moments[after] - places)
+        nearest = np.where(nearer, before, after)
+        labels[nearest[np.abs(moments[nearest] - places) <= _LABEL_FRAMES], column] = 1.0
+    return labels
