@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from backbeat import __version__
 from backbeat.audio import AudioLimits, probe
-from backbeat.charts.backing import mixed, write_backing, write_preview
-from backbeat.charts.chart_json import ChartDocument, read_chart_json, write_chart_json
-from backbeat.charts.dtx.set_def import write_set_def
-from backbeat.charts.dtx.text import cp932_text, plain_text
-from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
-from backbeat.charts.kit import write_kit
+from backbeat.charts.chart_json import read_chart_json
+from backbeat.charts.dtx.writer import without_collisions
 from backbeat.charts.levels import estimate_level
-from backbeat.charts.midi import write_midi
-from backbeat.charts.plots import headline, plot_chart
 from backbeat.charts.quantise import QuantiseOptions, quantise
 from backbeat.charts.quantise_report import QuantiseReport
 from backbeat.charts.tiers import TIERS, thin
 from backbeat.charts.transcribe import Modes, Transcriber, Transcription
+from backbeat.charts.writing import FILES, RECORD, Song, write_folder
 from backbeat.errors import (
     AnnotationError,
     AudioError,
@@ -38,29 +33,10 @@ if TYPE_CHECKING:
     from backbeat.charts.chart import Chart
     from backbeat.separation.network import SeparatorNetwork
 
-#: What a folder of a chart says of itself.
-RECORD = "chart.json"
 #: Called with what is being done, and the share of the song that is.
 Progress = Callable[[str, float], None]
 
-#: The file of each difficulty, as players of DTX name them.
-_DTX_FILES = {"basic": "bas.dtx", "advanced": "adv.dtx", "extreme": "ext.dtx"}
 _DRUMS = "drums"
-_UNTITLED = "Untitled"
-_MUSIC, _PREVIEW, _MIDI, _PICTURE, _SET = "bgm.ogg", "preview.ogg", "chart.mid", "chart.png", "set.def"
-#: Where the drums of a kit stand, as the player hears them: -100 (left) to 100.
-_PANS = {
-    "hihat_closed": -30,
-    "hihat_open": -30,
-    "hihat_pedal": -30,
-    "crash_left": -50,
-    "tom_high": -20,
-    "tom_mid": 10,
-    "tom_low": 30,
-    "crash_right": 50,
-    "ride": 40,
-    "ride_bell": 40,
-}
 #: Fewer strokes a minute than this are no drumming: single false alarms in music without drums.
 _LEAST_STROKES_A_MINUTE = 20.0
 
@@ -264,10 +240,25 @@ class ChartMaker:
             report = {**_told(heard, chart, quantised, tiers, clashes), "made": made_so}
             with atomic_path(folder) as scratch:
                 scratch.mkdir()
-                files = self._write(scratch, path, options, heard, chart, tiers, stems, report, Path(temporary))
+                files, told = write_folder(
+                    scratch,
+                    Song(
+                        *labels_of(path, options),
+                        [file for stem, file in stems.items() if stem != _DRUMS] or [path],
+                        heard.outline,
+                        heard.duration_s,
+                    ),
+                    chart,
+                    tiers,
+                    report,
+                    plot=options.plot,
+                    soundfont=self._soundfont,
+                    limits=self._limits,
+                    spool=Path(temporary),
+                )
         tell("done", 1.0)
         warnings = (*heard.warnings, *quantised.warnings)
-        return MadeChart(folder, {what: folder / name for what, name in files.items()}, report, warnings)
+        return MadeChart(folder, {what: folder / name for what, name in files.items()}, told, warnings)
 
     def _separator(self, asked: str) -> tuple[str, Path] | None:
         """Return the label and the folder of the separation model that is to be used, None for none."""
@@ -305,50 +296,6 @@ class ChartMaker:
             limits=self._limits,
         ).stems
 
-    def _write(
-        self,
-        folder: Path,
-        path: Path,
-        options: ChartOptions,
-        heard: Transcription,
-        chart: Chart,
-        tiers: Mapping[str, Chart],
-        stems: Mapping[str, Path],
-        report: dict[str, Any],
-        spool: Path,
-    ) -> dict[str, str]:
-        """Write all files of a chart to `folder`; return their names by what they are."""
-        title, artist = (plain_text(text) for text in labels_of(path, options))
-        title, shown = title or _UNTITLED, cp932_text(title, default=_UNTITLED)
-        mix = mixed(
-            [file for stem, file in stems.items() if stem != _DRUMS] or [path], limits=self._limits, spool=spool
-        )
-        write_backing(folder / _MUSIC, mix)
-        report["preview_s"] = round(write_preview(folder / _PREVIEW, mix, chart), 3)
-        kit = write_kit(folder, {note.lane for note in chart.notes}, self._soundfont)
-        sounds = {lane: Sound(name, _PANS.get(lane, 0)) for lane, name in kit.items()}
-        files = {"music": _MUSIC, "preview": _PREVIEW, "midi": _MIDI, "json": RECORD, "set": _SET}
-        if options.plot:
-            files["picture"] = _PICTURE
-            below = " · ".join(part for part in (artist, headline(chart)) if part)
-            plot_chart(folder / _PICTURE, chart, heard.outline, heard.duration_s, title, below)
-        for tier, thinned in tiers.items():
-            files[tier] = _DTX_FILES[tier]
-            header = DtxHeader(
-                title=shown,
-                artist=artist,
-                comment=f"{tier}, made by Backbeat {__version__}",
-                level=report["levels"][tier],
-                music=_MUSIC,
-                preview=_PREVIEW,
-                picture=_PICTURE if options.plot else None,
-            )
-            write_dtx(folder / files[tier], thinned, header, sounds)
-        write_set_def(folder / _SET, shown, {tier: _DTX_FILES[tier] for tier in tiers})
-        write_midi(folder / _MIDI, chart, title)
-        write_chart_json(folder / RECORD, ChartDocument(chart, title, artist, report))
-        return files
-
 
 def labels_of(path: Path, options: ChartOptions) -> tuple[str, str]:
     """Return a song's title and artist: as asked for, else those of its tags, else its file's name and nobody."""
@@ -384,16 +331,7 @@ def _made_before(folder: Path, made_so: Mapping[str, Any], replace: bool) -> Mad
         return None
     if record.report.get("made") != made_so:
         raise ConfigError(f"{folder}: has a chart made otherwise, or of another song: --force replaces it")
-    names = {
-        "music": _MUSIC,
-        "preview": _PREVIEW,
-        "midi": _MIDI,
-        "json": RECORD,
-        "set": _SET,
-        "picture": _PICTURE,
-        **_DTX_FILES,
-    }
-    files = {what: folder / name for what, name in names.items() if (folder / name).is_file()}
+    files = {what: folder / name for what, name in FILES.items() if (folder / name).is_file()}
     return MadeChart(folder, files, record.report, skipped=True)
 
 
