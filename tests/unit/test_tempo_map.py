@@ -129,3 +129,27 @@ def test_beats_that_make_no_map_are_refused(quarters: list[float], times_s: list
 def test_two_beats_make_a_map() -> None:
     fitted = fit_tempo_map([0.0, 1.0], [0.5, 1.1])
     assert fitted.bpm == pytest.approx([100.0])
+
+
+def test_chance_makes_no_changes_of_tempo() -> None:
+    quarters = np.arange(600)
+    tempi = []
+    for seed in range(20):
+        rng = np.random.default_rng([seed, 7])
+        for off_s in (rng.normal(0, 0.005, 600), rng.uniform(-0.01, 0.01, 600), rng.standard_t(4, 600) * 0.004):
+            fitted = fit_tempo_map(quarters, 1 + 0.5 * quarters + off_s, at_bar_line=every_fourth(600))
+            tempi.append(fitted.bpm.size)
+    assert np.mean(np.array(tempi) == 1) >= 0.9
+    assert max(tempi) <= 4
+
+
+def test_rubato_is_followed_within_what_the_beats_allow() -> None:
+    rng = np.random.default_rng(3)
+    beat_s = 0.6 * np.exp(0.05 * np.sin(np.arange(400) / 5) + np.cumsum(rng.normal(0, 0.004, 400)))
+    times_s = np.cumsum(beat_s)
+    quarters = np.arange(400)
+    fitted = fit_tempo_map(quarters, heard(times_s, 0.004), at_bar_line=every_fourth(400))
+    off_s = np.abs(fitted.seconds(quarters) - times_s)
+    assert np.median(off_s) < 0.006
+    assert np.percentile(off_s, 95) < 0.020
+    assert fitted.bpm.size < 150

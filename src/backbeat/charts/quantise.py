@@ -167,7 +167,8 @@ def _marked(beats_s: NDArray[np.float64], strokes: Strokes) -> tuple[NDArray[np.
     marked = np.isfinite(away_s)
     bias_s = float(np.median(away_s[marked])) if np.count_nonzero(marked) >= 8 else 0.0
     marked &= np.abs(np.where(marked, away_s, 0.0) - bias_s) < 0.025
-    times_s = np.where(marked, marks_s, beats_s + bias_s)
+    # The tracker's error and the player's are about as large: half-way between is nearer than either.
+    times_s = np.where(marked, 0.5 * (marks_s + beats_s + bias_s), beats_s + bias_s)
     weights = np.where(marked, 1.0, _BEAT_WEIGHT)
     # Two beats never change places.
     if np.any(np.diff(times_s) <= 0):

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 LEAST_DEVIATION_S, MOST_DEVIATION_S = 0.003, 0.012
 #: From this distance on a beat may be a wrong one, seconds.
 _STRAY_S = 0.025
+#: Knots within so many beats may belong to one excursion, of so many knots and wrong beats at most.
+_EXCURSION, _LONGEST_RUN, _MOST_WRONG = 8, 5, 3
+#: How many standard deviations a wrong beat counts.
+_MOST_DEVIATIONS = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class SegmentParams:
         More for one that is not at a bar line.
     """
 
-    change_cost: float = 12.0
-    off_bar_cost: float = 3.0
+    change_cost: float = 6.0
+    off_bar_cost: float = 2.0
 
 
 def changes_of_tempo(
@@ -54,7 +58,9 @@ def changes_of_tempo(
     """
     deviation_s = beat_deviation_s(quarters, times_s)
     costs = (params.change_cost + np.log(quarters.size) + params.off_bar_cost * ~at_bar_line) * deviation_s**2
-    return _moved(quarters, times_s, weights, _segmented(quarters, times_s, weights, costs), costs)
+    knots = _segmented(quarters, times_s, weights, costs)
+    knots = _without_excursions(quarters, times_s, weights, knots, costs, deviation_s)
+    return _moved(quarters, times_s, weights, knots, costs)
 
 
 def stray_beats(x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -84,13 +90,19 @@ def stray_beats(x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.bo
 
 
 def beat_deviation_s(x: NDArray[np.float64], t: NDArray[np.float64]) -> float:
-    """Return the standard deviation of one beat, by how far beats lie from midway between their neighbours."""
+    """Return the standard deviation of one beat about its time, whatever the tempo does.
+
+    By how far beats lie from midway between their neighbours: where one is late, the next is early by as much again (a
+    covariance of minus the variance of a beat, in units of half the second difference); a tempo that wanders has none.
+    """
     if x.size < 8:
         return LEAST_DEVIATION_S
     share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
     bend_s = t[1:-1] - t[:-2] - share * (t[2:] - t[:-2])
-    robust = 1.4826 * float(np.median(np.abs(bend_s))) / np.sqrt(1.5)
-    return float(np.clip(robust, LEAST_DEVIATION_S, MOST_DEVIATION_S))
+    most_s = 4 * 1.4826 * float(np.median(np.abs(bend_s)))
+    bend_s = np.clip(bend_s, -most_s, most_s)
+    variance = -float(np.mean(bend_s[1:] * bend_s[:-1]))
+    return float(np.clip(np.sqrt(max(variance, 0.0)), LEAST_DEVIATION_S, MOST_DEVIATION_S))
 
 
 _Moments = tuple[float, float, float, float, float, float]
@@ -194,6 +206,64 @@ def _segmented(
     while knots[-1] != x.size - 1:
         knots.append(after[knots[-1]])
     return knots
+
+
+def _without_excursions(
+    x: NDArray[np.float64],
+    t: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    knots: list[int],
+    costs: NDArray[np.float64],
+    deviation_s: float,
+) -> list[int]:
+    """Leave out knots close together that only follow a few beats away from a line, and back.
+
+    One by one they are all missed; together they are not, when a beat counts for no more than `_MOST_DEVIATIONS`.
+    """
+    left = list(knots)
+    number = 1
+    while number < len(left) - 1:
+        for run in range(_LONGEST_RUN, 0, -1):
+            inner = left[number : number + run]
+            first, last = left[number - 1], left[min(number + run, len(left) - 1)]
+            at_end = inner[0] <= _EXCURSION or inner[-1] >= x.size - 1 - _EXCURSION
+            if len(inner) < run or inner[-1] >= x.size - 1 or inner[-1] - inner[0] > _EXCURSION:
+                continue
+            if run == 1 and not at_end:
+                continue
+            here = slice(max(first, inner[0] - 4 * _EXCURSION), min(last, inner[-1] + 4 * _EXCURSION) + 1)
+            window = x[here] - x[here.start], t[here] - t[here.start], weight[here]
+            straight, away = _robust_error(*window, np.empty(0), deviation_s)
+            bent, _ = _robust_error(*window, x[inner] - x[here.start], deviation_s)
+            if away <= _MOST_WRONG and straight - bent < costs[inner].sum():
+                del left[number : number + run]
+                number = max(0, number - _LONGEST_RUN)  # those before may be close to others now
+                break
+        number += 1
+    return left
+
+
+def _robust_error(
+    x: NDArray[np.float64],
+    t: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    bends: NDArray[np.float64],
+    deviation_s: float,
+) -> tuple[float, int]:
+    """Return the squares that lines leave which meet at `bends`, those of a beat up to `_MOST_DEVIATIONS` only.
+
+    And how many beats are further away.
+    """
+    basis = np.column_stack([np.ones_like(x), x, *(np.maximum(x - bend, 0.0) for bend in bends)])
+    trust = weight
+    off_s = t
+    for _ in range(4):
+        root = np.sqrt(trust)
+        solved = np.linalg.lstsq(basis * root[:, None], t * root, rcond=None)[0]
+        off_s = t - basis @ solved
+        trust = weight / np.maximum(1.0, np.abs(off_s) / (1.5 * deviation_s))
+    most_s = _MOST_DEVIATIONS * deviation_s
+    return float(np.sum(weight * np.minimum(off_s**2, most_s**2))), int(np.count_nonzero(np.abs(off_s) > most_s))
 
 
 def _moved(
