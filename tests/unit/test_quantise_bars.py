@@ -112,6 +112,14 @@ def test_a_bar_of_another_length_within_a_song_keeps_its_unit() -> None:
     assert len(report.tempi) == 1
 
 
+def test_a_downbeat_that_was_missed_makes_no_long_bar() -> None:
+    positions = np.tile(np.arange(4) + 1, 40)
+    positions[80] = 5  # counted on, or anyhow
+    chart, report = bars_of(Beats(0.3 + 0.5 * np.arange(160), positions), 80.0)
+    assert [meter.signature for meter in report.meters] == ["4/4"]
+    assert off_bar_lines_s(chart, 0.3 + 2.0 * np.arange(40)) < 0.001
+
+
 @pytest.mark.parametrize("gone", [slice(100, 101), slice(101, 103), slice(90, 120), slice(0, 40), slice(300, 400)])
 def test_missing_beats_are_filled_in(gone: slice) -> None:
     whole = steady(400, 0.5, 4)

@@ -1,4 +1,4 @@
-"""Bars from beats: gaps filled, meters named, and where each bar and beat stands on a line of quarter notes.
+"""Bars from beats: meters named, and where each bar and beat stands on a line of quarter notes.
 
 Position 0 of that line is the first downbeat of the first bar that has a beat in it. Nothing here says when a bar
 sounds: that is `tempo_map`'s to find.
@@ -11,23 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import median_filter
 
 from backbeat.beat.meter import estimate_time_signature
 from backbeat.charts.chart import Strokes
+from backbeat.charts.counting import LONGEST_EIGHTH_S, Counted, bar_phase, recounted, without_gaps
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 
-#: Beats nearer to the one before are slips of the tracker: no music is counted at 500 a minute.
-SHORTEST_BEAT_S = 0.12
 #: A meter is told from as many bars in a row; fewer are bars of a beat more or less within it.
 _STEADY_BARS = 4
 #: The most beats between two downbeats that are one bar.
 _LONGEST_BAR_BEATS = 10
-#: From this length of the counted beat on, it can be no eighth note (seconds).
-_LONGEST_EIGHTH_S = 0.4
-#: How far from a beat a stroke belongs to it, seconds.
-_NEAR_S = 0.06
+#: The most that trackers count; of more there is seldom one.
+_LONGEST_HEARD = 7
 
 
 def whole_quarters(signature: TimeSignature) -> float:
@@ -87,15 +83,6 @@ class Layout:
     heard: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class _Counted:
-    """Beats without gaps: times, positions (0 where not known) and which were heard, all of shape (beats,)."""
-
-    times_s: NDArray[np.float64]
-    positions: NDArray[np.int64]
-    heard: NDArray[np.bool_]
-
-
 def lay_out_bars(beats: Beats, onsets_s: ArrayLike, strokes: Strokes, signature: TimeSignature | None = None) -> Layout:
     """Lay bars on beats.
 
@@ -117,14 +104,14 @@ def lay_out_bars(beats: Beats, onsets_s: ArrayLike, strokes: Strokes, signature:
     """
     if len(beats) < 2:
         raise ConfigError("no beats were heard to lay bars on: give the tempo, with --bpm")
-    counted = _without_gaps(beats)
+    counted = without_gaps(beats)
     onsets = np.asarray(onsets_s, dtype=np.float64)
     if signature is not None:
-        counted, size = _recounted(counted, strokes, signature)
+        counted, size = recounted(counted, strokes, signature)
         return _laid(counted, np.array([], dtype=np.int64), size, lambda *_: [signature])
     if not np.any(counted.positions == 1):
-        phase = _phase(counted, strokes, 4)
-        counted = _Counted(counted.times_s, (np.arange(counted.times_s.size) - phase) % 4 + 1, counted.heard)
+        phase = bar_phase(counted, strokes, 4)
+        counted = Counted(counted.times_s, (np.arange(counted.times_s.size) - phase) % 4 + 1, counted.heard)
         return _laid(counted, np.array([], dtype=np.int64), 4, lambda *_: [TimeSignature(4, 4)])
     downbeats = np.flatnonzero(counted.positions == 1)
     size = int(np.median(np.diff(downbeats))) if downbeats.size > 1 else max(4, int(counted.positions.max()))
@@ -135,108 +122,8 @@ def lay_out_bars(beats: Beats, onsets_s: ArrayLike, strokes: Strokes, signature:
     return _laid(counted, downbeats, size, name)
 
 
-def _without_gaps(beats: Beats) -> _Counted:
-    """Drop beats that cannot be, and fill in those that are missing, at the tempo around them."""
-    kept = [0]
-    for index in range(1, len(beats)):
-        if beats.times_s[index] - beats.times_s[kept[-1]] >= SHORTEST_BEAT_S:
-            kept.append(index)
-    times_s = beats.times_s[kept]
-    positions = np.zeros(times_s.size, dtype=np.int64) if beats.positions is None else beats.positions[kept]
-    if times_s.size < 2:
-        raise ConfigError("no beats were heard to lay bars on: give the tempo, with --bpm")
-    intervals_s = np.diff(times_s)
-    local_s = median_filter(intervals_s, size=9, mode="nearest")
-    size = beats.beats_per_bar or 4
-    out_s, out_positions, heard = [times_s[:1]], [positions[:1]], [np.ones(1, dtype=bool)]
-    for index in range(intervals_s.size):
-        steps = _steps(
-            float(intervals_s[index] / local_s[index]), int(positions[index]), int(positions[index + 1]), size
-        )
-        if steps > 1:
-            between = np.arange(1, steps) / steps
-            out_s.append(times_s[index] + between * intervals_s[index])
-            first = positions[index]
-            out_positions.append((first - 1 + np.arange(1, steps)) % size + 1 if first else np.zeros(steps - 1, int))
-            heard.append(np.zeros(steps - 1, dtype=bool))
-        out_s.append(times_s[index + 1 : index + 2])
-        out_positions.append(positions[index + 1 : index + 2])
-        heard.append(np.ones(1, dtype=bool))
-    return _Counted(np.concatenate(out_s), np.concatenate(out_positions).astype(np.int64), np.concatenate(heard))
-
-
-def _steps(ratio: float, position: int, following: int, size: int) -> int:
-    """Return how many beats an interval is long: what fits its length and the positions at its ends best."""
-    if ratio < 1.5:
-        return 1
-    nearest = max(1, round(ratio))
-    if not position:
-        return nearest
-
-    def cost(steps: int) -> float:
-        expected = (position - 1 + steps) % size + 1
-        fits = following == expected or (steps == 1 and following in (1, position + 1))
-        return abs(float(np.log(ratio / steps))) + (0.0 if fits else 0.3)
-
-    return min((steps for steps in range(max(1, nearest - 2), nearest + 3)), key=cost)
-
-
-def _phase(counted: _Counted, strokes: Strokes, size: int) -> int:
-    """Return which beat of the first `size` begins a bar: downbeats as tracked, then kick and crash on 1, snare on 2.
-
-    In bars of two beats and more the snare speaks against the downbeat, and for the beats around the middle.
-    """
-    index = np.arange(counted.times_s.size)
-    tracked = np.bincount(index % size, weights=(counted.positions == 1).astype(float), minlength=size)
-    score = 4.0 * tracked
-    for lane, weight in (("kick", 1.0), ("snare", -1.0), ("crash_left", 2.0), ("crash_right", 2.0)):
-        times_s = strokes.of(lane).times_s
-        nearest = _nearest(counted.times_s, times_s)
-        close = np.abs(counted.times_s[nearest] - times_s) <= _NEAR_S
-        hits = np.bincount(np.unique(nearest[close]) % size, minlength=size)
-        score += weight * hits
-        if lane == "snare" and size % 2 == 0:
-            score += 0.5 * np.roll(hits, -1)  # the backbeat lies on the beat after the downbeat
-    return int(np.argmax(score))
-
-
-def _nearest(sorted_s: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the index of the nearest of sorted times for each time, shape of `times_s`."""
-    after = np.clip(np.searchsorted(sorted_s, times_s), 1, max(1, sorted_s.size - 1))
-    nearest: NDArray[np.int64] = np.where(times_s - sorted_s[after - 1] <= sorted_s[after] - times_s, after - 1, after)
-    return nearest
-
-
-def _recounted(counted: _Counted, strokes: Strokes, signature: TimeSignature) -> tuple[_Counted, int]:
-    """Count the beats heard in a meter; also return the beats in its bar.
-
-    Which note the tracker's beat is: the meter's own beat, or its eighth where that is nearer to what was heard.
-    """
-    beat_s = float(np.median(np.diff(counted.times_s)))
-    size = signature.beats_per_bar
-    if signature.denominator == 8 and not signature.is_compound and beat_s > _LONGEST_EIGHTH_S:
-        counted = _divided(counted, 2)  # quarter notes were heard: seven eighths have no whole number of them
-    if signature.is_compound and beat_s < _LONGEST_EIGHTH_S:
-        first = _phase(counted, strokes, 3)
-        if counted.times_s[first::3].size < 2:
-            raise ConfigError(f"{counted.times_s.size} beats are too few for a bar of {signature}")
-        counted = _Counted(counted.times_s[first::3], counted.positions[first::3], counted.heard[first::3])
-    phase = _phase(counted, strokes, size)
-    positions = (np.arange(counted.times_s.size) - phase) % size + 1
-    return _Counted(counted.times_s, positions, counted.heard), size
-
-
-def _divided(counted: _Counted, parts: int) -> _Counted:
-    """Put beats between the beats."""
-    count = (counted.times_s.size - 1) * parts + 1
-    times_s = np.interp(np.arange(count) / parts, np.arange(counted.times_s.size), counted.times_s)
-    positions, heard = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool)
-    positions[::parts], heard[::parts] = counted.positions, counted.heard
-    return _Counted(times_s, positions, heard)
-
-
 def _laid(
-    counted: _Counted,
+    counted: Counted,
     downbeats: NDArray[np.int64],
     size: int,
     name: Callable[[NDArray[np.int64], NDArray[np.int64]], list[TimeSignature]],
@@ -253,8 +140,8 @@ def _laid(
     edges: list[int] = []
     for first, following in zip(firsts.tolist(), [*firsts.tolist()[1:], None], strict=True):
         edges.append(first)
-        # Downbeats that are missing for long were not heard: no bar has as many beats.
-        while following is not None and following - edges[-1] > _LONGEST_BAR_BEATS:
+        # Downbeats that are missing for long were not heard, unless beats were counted on all the while.
+        while following is not None and _is_too_long(counted, edges[-1], following):
             edges.append(edges[-1] + size)
     lead = edges[1] - edges[0] if len(edges) > 1 else size
     while edges[0] > 0:
@@ -278,8 +165,13 @@ def _laid(
     return Layout(tuple(bars), quarters, counted.times_s, counted.heard)
 
 
+def _is_too_long(counted: Counted, first: int, following: int) -> bool:
+    beats = following - first
+    return beats > _LONGEST_BAR_BEATS or (beats > _LONGEST_HEARD and counted.positions[following - 1] != beats)
+
+
 def _signatures(
-    counted: _Counted, onsets_s: NDArray[np.float64], sizes: NDArray[np.int64], starts: NDArray[np.int64]
+    counted: Counted, onsets_s: NDArray[np.float64], sizes: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> list[TimeSignature]:
     """Name the meter of each bar: by stretches of like bars, and a stray bar in the unit of its neighbours."""
     count = counted.times_s.size
@@ -298,7 +190,7 @@ def _signatures(
         usual = TimeSignature(int(sizes[first]), 4)
         heard = estimate_time_signature(Beats(times_s, positions), near_s) or usual
         # Six and seven are written as eighths by convention; beats as long as quarters are none.
-        is_slow = heard.numerator == usual.numerator and np.median(np.diff(times_s)) > _LONGEST_EIGHTH_S
+        is_slow = heard.numerator == usual.numerator and np.median(np.diff(times_s)) > LONGEST_EIGHTH_S
         units.append(usual if is_slow else heard)
     named: list[TimeSignature] = []
     known = [index for index, unit in enumerate(units) if unit is not None]
