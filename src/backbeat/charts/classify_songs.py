@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from backbeat.augment import Augmentation, augment
 from backbeat.charts.classify import OUTPUTS, describe, moments_of, stroke_times_s
 from backbeat.errors import ConfigError
 from backbeat.music import DRUMS, Onsets
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from backbeat.features import LogMel
     from backbeat.onset.detector import OnsetDetector
 
-#: Where time is kept on something else than closed hi-hats: half-open hats, crashes, toms, ride and bell.
-_TIME_NOTES: tuple[int, ...] = (46, 49, 57, 49, 43, 41, 45, 48, 51, 53)
+#: Where time is kept, in varied songs, instead of on hi-hat or ride: crashes, an open hi-hat, toms, a ride's bell.
+_TIME_NOTES: tuple[int, ...] = (49, 57, 49, 57, 46, 43, 41, 47, 48, 53, 51)
 _TOM_NOTES: tuple[int, ...] = (48, 45, 43, 41)
+_RIDE_NOTES: frozenset[int] = frozenset({51, 59})
 _RIDE_BELL = 53
 #: A stroke belongs to the nearest moment, at most so many frames away.
 _LABEL_FRAMES = 4
+#: How a song is varied to be heard once more.
+_VARIED = Augmentation(gain_db=10.0, tone_db=4.0, shift_bands=2, lowpass=0.25, noise=0.3)
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,16 @@ class StrokeTraining:
     ----------
     seed
         Decides all that is random.
-    songs, valid_songs, duration_s
-        Rendered songs to learn from and to settle thresholds on, and their length.
+    songs, varied_songs, valid_songs, duration_s
+        Rendered songs to learn from, such songs in which rare drums are common, songs to settle thresholds on; and
+        their length.
     soundfonts, kits, performances, sources_licence
         As in `RenderedParams`; soundfonts come after the one that every installation has.
-    drums_alone_share
-        Chance that drums play alone.
+    drums_alone_share, varied_alone_share
+        Chance that drums play alone, in songs and in varied ones.
     time_moved_share, snare_moved_share
-        Chance that time is kept on another drum than hi-hat or ride, and that the snare's strokes are on a tom, in
-        songs to learn from: rare drums are too rare otherwise.
+        Chance in a varied song that time is kept on another drum than hi-hat or ride, and that a tom plays what is
+        written for the snare.
     networks, hidden, epochs, dropout, learning_rate, batch
         The networks and how they learn.
 
@@ -57,27 +62,29 @@ class StrokeTraining:
     """
 
     seed: int = 7001
-    songs: int = 1000
-    valid_songs: int = 150
+    songs: int = 300
+    varied_songs: int = 412
+    valid_songs: int = 130
     duration_s: float = 30.0
     soundfonts: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
     performances: str | None = None
     sources_licence: str = "CC-BY-4.0 AND CC0-1.0 AND MIT"
-    drums_alone_share: float = 0.3
-    time_moved_share: float = 0.3
-    snare_moved_share: float = 0.06
+    drums_alone_share: float = 0.25
+    varied_alone_share: float = 0.4
+    time_moved_share: float = 0.55
+    snare_moved_share: float = 0.12
     networks: int = 3
     hidden: tuple[int, ...] = (96, 48)
-    epochs: int = 6
+    epochs: int = 5
     dropout: float = 0.3
     learning_rate: float = 2e-3
     batch: int = 1024
 
     def __post_init__(self) -> None:
-        if self.songs < 2 or self.valid_songs < 2:
+        if self.songs + self.varied_songs < 1 or min(self.songs, self.varied_songs) < 0 or self.valid_songs < 1:
             raise ConfigError(
-                f"{self.songs} songs to learn from and {self.valid_songs} to settle on: at least 2 of each"
+                f"{self.songs} and {self.varied_songs} songs to learn from and {self.valid_songs} to settle on: too few"
             )
 
 
@@ -107,16 +114,23 @@ class HeardSong:
 
 
 @dataclass(frozen=True)
-class _Job:
+class SongJob:
+    """A song to make: its number, and which kind it is, "plain", "valid" or "varied"."""
+
     training: StrokeTraining
+    kind: str
     index: int
-    split: str
 
 
-def heard_songs(training: StrokeTraining, split: str, workers: int) -> Iterator[HeardSong]:
-    """Render the songs of a split, "train" or "valid", in `workers` processes, and hear them; in order."""
-    count = training.songs if split == "train" else training.valid_songs
-    jobs = [_Job(training, index, split) for index in range(count)]
+def jobs_of(training: StrokeTraining) -> tuple[list[SongJob], list[SongJob]]:
+    """Return the songs to learn from, and those to settle thresholds on."""
+    learned = [SongJob(training, "plain", index) for index in range(training.songs)]
+    learned += [SongJob(training, "varied", index) for index in range(training.varied_songs)]
+    return learned, [SongJob(training, "valid", index) for index in range(training.valid_songs)]
+
+
+def heard_songs(jobs: Sequence[SongJob], workers: int) -> Iterator[HeardSong]:
+    """Render songs in `workers` processes, and hear them; in order."""
     if workers < 2:
         yield from map(hear_song, jobs)
         return
@@ -124,38 +138,62 @@ def heard_songs(training: StrokeTraining, split: str, workers: int) -> Iterator[
         yield from pool.map(hear_song, jobs, chunksize=4)
 
 
-def hear_song(job: _Job) -> HeardSong:
-    """Compose, render, hear and describe one song."""
+def hear_song(job: SongJob) -> HeardSong:
+    """Compose, render, hear and describe one song; those to learn from once more, with another sound."""
     import soxr
     import torch
 
-    from backbeat.augment import Augmentation, augment
     from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ
     from backbeat.features import log_mel
 
     torch.set_num_threads(1)
-    detector, front_end = listener()
+    _, front_end = listener()
     samples, truth, bells_s = _rendered(job)
     mono = soxr.resample(samples.mean(axis=0), SYNTHESIS_RATE_HZ, front_end.params.sample_rate_hz).astype(np.float32)
-    plain = log_mel(mono, front_end)
+    rng = None if job.kind == "valid" else np.random.default_rng([job.training.seed, job.kind == "varied", job.index])
+    return described_song(log_mel(mono, front_end), truth, bells_s, rng)
+
+
+def described_song(
+    spectrogram: NDArray[np.floating],
+    truth: Onsets,
+    bells_s: NDArray[np.float64],
+    rng: np.random.Generator | None = None,
+) -> HeardSong:
+    """Hear and describe a song.
+
+    Parameters
+    ----------
+    spectrogram
+        Shape (frames, mel_bands); half its precision is enough, as for corpora on disk.
+    truth
+        What is played in it.
+    bells_s
+        When a ride's bell is struck, seconds.
+    rng
+        Draws how it is varied to be heard once more; None where it is heard only once.
+    """
+    import torch
+
+    detector, _ = listener()
+    plain = spectrogram.astype(np.float16).astype(np.float32)
     hearings = [plain]
-    if job.split == "train":
-        rng = np.random.default_rng([job.training.seed, job.index, 1])
-        varied = Augmentation(gain_db=10.0, tone_db=4.0, shift_bands=2, lowpass=0.25, noise=0.3)
-        hearings.append(augment(torch.from_numpy(plain)[None], varied, rng)[0].numpy())
-    described, labels, times_s = [], [], np.empty((0, len(DRUMS)))
-    for spectrogram in hearings:
-        activations = detector.activations(spectrogram)
+    if rng is not None:
+        hearings.append(augment(torch.from_numpy(plain)[None], _VARIED, rng)[0].numpy())
+    described, labels, times_s = [], [], []
+    for heard in hearings:
+        activations = detector.activations(heard)
         moments = moments_of(activations)
-        if moments.size == 0:
-            continue
-        described.append(describe(spectrogram, activations, moments))
-        labels.append(_labels(moments, detector.frame_rate_hz, truth, bells_s))
-        if spectrogram is plain:
-            times_s = stroke_times_s(activations, moments, detector.frame_rate_hz)
+        if moments.size:
+            described.append(describe(heard, activations, moments))
+            labels.append(_labels(moments, detector.frame_rate_hz, truth, bells_s))
+            times_s.append(stroke_times_s(activations, moments, detector.frame_rate_hz))
+        elif heard is plain:
+            break
     if not described:
-        return HeardSong(np.empty((0, 0), np.float32), np.empty((0, len(OUTPUTS)), np.float32), times_s, 0, truth)
-    return HeardSong(np.concatenate(described), np.concatenate(labels), times_s, len(times_s), truth)
+        nothing = np.empty((0, 0), np.float32), np.empty((0, len(OUTPUTS)), np.float32), np.empty((0, len(DRUMS)))
+        return HeardSong(*nothing, 0, truth)
+    return HeardSong(np.concatenate(described), np.concatenate(labels), times_s[0], len(times_s[0]), truth)
 
 
 @lru_cache(maxsize=1)
@@ -169,7 +207,7 @@ def listener() -> tuple[OnsetDetector, LogMel]:
     return detector, LogMel(detector.spec.features)
 
 
-def _rendered(job: _Job) -> tuple[NDArray[np.float32], Onsets, NDArray[np.float64]]:
+def _rendered(job: SongJob) -> tuple[NDArray[np.float32], Onsets, NDArray[np.float64]]:
     """Return the sound of a song, what is played in it, and when a ride's bell is struck."""
     from backbeat.corpus.performances import load_performances, performances_for_split
     from backbeat.corpus.rendered.compose import ComposeParams, compose
@@ -188,27 +226,25 @@ def _rendered(job: _Job) -> tuple[NDArray[np.float32], Onsets, NDArray[np.float6
     from backbeat.corpus.rendered.styles import STYLES
     from backbeat.corpus.rendered.synthesise import default_soundfont
 
-    training = job.training
-    is_train = job.split == "train"
-    composing, rendering = np.random.SeedSequence([training.seed, int(not is_train), job.index]).spawn(2)
+    training, varied = job.training, job.kind == "varied"
+    seed = training.seed + ("plain", "valid", "varied").index(job.kind)
+    composing, rendering = np.random.SeedSequence([seed, job.index]).spawn(2)
     style = tuple(STYLES)[job.index % len(STYLES)]
     players: tuple[Performance, ...] = ()
     if training.performances is not None:
-        players = performances_for_split(load_performances(Path(training.performances).expanduser()), job.split)
-    score = compose(
-        f"{style}-{job.index}",
-        composing,
-        ComposeParams(training.duration_s, style, drums_alone_share=training.drums_alone_share),
-        players,
-    )
-    rngs = [np.random.default_rng(child) for child in composing.spawn(5)]
-    score = with_strokes_moved(score, rngs[0], 0.08, SNARE_NOTES, (SIDE_STICK,))
-    score = with_strokes_moved(score, rngs[1], 0.08, HIHAT_NOTES, (TAMBOURINE, TAMBOURINE, SHAKER))
-    if is_train:
-        kept_on = HIHAT_NOTES | {51, 59}
-        score = with_strokes_moved(score, rngs[2], training.time_moved_share, kept_on, _TIME_NOTES)
-        score = with_strokes_moved(score, rngs[3], training.snare_moved_share, SNARE_NOTES, _TOM_NOTES)
-    score = with_metronome(score, rngs[4], 0.05)
+        split = "valid" if job.kind == "valid" else "train"
+        players = performances_for_split(load_performances(Path(training.performances).expanduser()), split)
+    alone = training.varied_alone_share if varied else training.drums_alone_share
+    params = ComposeParams(training.duration_s, style, drums_alone_share=alone)
+    score = compose(f"{style}-{job.index}", composing, params, players)
+    sticks, jingles, metronome = (np.random.default_rng(child) for child in composing.spawn(3))
+    score = with_strokes_moved(score, sticks, 0.08, SNARE_NOTES, (SIDE_STICK,))
+    score = with_strokes_moved(score, jingles, 0.08, HIHAT_NOTES, (TAMBOURINE, TAMBOURINE, SHAKER))
+    if varied:
+        rng = np.random.default_rng(np.random.SeedSequence([seed, job.index, 9]))
+        score = with_strokes_moved(score, rng, training.time_moved_share, HIHAT_NOTES | _RIDE_NOTES, _TIME_NOTES)
+        score = with_strokes_moved(score, rng, training.snare_moved_share, SNARE_NOTES, _TOM_NOTES)
+    score = with_metronome(score, metronome, 0.05)
     sources = sources_of((str(default_soundfont()), *training.soundfonts), training.kits)
     made = render_score(
         score, rendering, replace(sources, modelled_share=0.4), EffectsParams(strength=1.0, drums=1.0), channels=1

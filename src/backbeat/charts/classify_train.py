@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.charts.classify import OUTPUTS, StrokeClassifier, StrokeSpec
-from backbeat.charts.classify_songs import HeardSong, StrokeTraining, heard_songs, listener
+from backbeat.charts.classify_songs import HeardSong, StrokeTraining, heard_songs, jobs_of, listener
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.music import DRUMS
 from backbeat.onset.score import WINDOW_S
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--kits", nargs="*", default=[], help="folders of drum samples")
     parser.add_argument("--performances", help="a folder of human drum performances (info.csv and MIDI files)")
     parser.add_argument("--songs", type=int, default=StrokeTraining.songs)
+    parser.add_argument("--varied-songs", type=int, default=StrokeTraining.varied_songs)
     parser.add_argument("--valid-songs", type=int, default=StrokeTraining.valid_songs)
     parser.add_argument("--seed", type=int, default=StrokeTraining.seed)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
@@ -149,13 +150,13 @@ def main() -> None:
         training = StrokeTraining(
             seed=given.seed,
             songs=given.songs,
+            varied_songs=given.varied_songs,
             valid_songs=given.valid_songs,
             soundfonts=tuple(given.soundfonts),
             kits=tuple(given.kits),
             performances=given.performances,
         )
-        learned = list(heard_songs(training, "train", given.workers))
-        valid = list(heard_songs(training, "valid", given.workers))
+        learned, valid = (list(heard_songs(jobs, given.workers)) for jobs in jobs_of(training))
         classifier, metrics = train(training, learned, valid)
         classifier.save(given.folder, card_of(classifier.spec, training))
     except BackbeatError as error:
@@ -173,7 +174,8 @@ def card_of(spec: StrokeSpec, training: StrokeTraining) -> str:
 {", ".join(OUTPUTS)}.
 
 Trained by `python -m backbeat.charts.classify_train` (seed {spec.seed}) on {spec.strokes:,} moments of {spec.songs}
-rendered songs as {spec.listener} hears them; thresholds settled on {training.valid_songs} others. No recording of music was used.
+rendered songs as {spec.listener} hears them; thresholds settled on {training.valid_songs} others. No recording of music
+was used.
 
 - Sounds beside TimGM6mb and modelled drums: {", ".join(sounds) or "none"}
 - Drumming beside composed patterns: {"human performances" if training.performances else "none"}

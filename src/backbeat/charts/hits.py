@@ -11,6 +11,7 @@ stick and its room, say. What tells them apart, on rendered music with known str
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,13 +63,21 @@ def hits_of(
     modes
         How to judge.
     """
+    from backbeat.charts.modes import MULTI_SCALE_THRESHOLDS
+    from backbeat.onset.decode import decode_onsets
+    from backbeat.onset.detector import split_outputs
+
     rate_hz = detector.frame_rate_hz
     if modes.advanced_features:
         hits = _judged(activations, spectrogram, rate_hz, beats if modes.rock else None)
     else:
         if modes.rock:
             activations = _swayed(activations, rate_hz, beats)
-        _, hits = detector.decode(activations)
+        decoding = detector.decoding
+        if modes.multi_scale:
+            scaled = {name: share * MULTI_SCALE_THRESHOLDS for name, share in decoding.thresholds.items()}
+            decoding = replace(decoding, thresholds=scaled)
+        _, hits = decode_onsets(*split_outputs(activations), rate_hz, decoding)
     return without_doubles(hits, activations[:, _DRUM_COLUMNS], rate_hz)
 
 

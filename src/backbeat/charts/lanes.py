@@ -15,11 +15,12 @@ from backbeat.charts.chart import Strokes, strokes_of
 from backbeat.music import Onsets
 
 #: Crashes on a side before it is believed that there is a cymbal.
-FEWEST_OF_A_SIDE = 3
+FEWEST_OF_A_SIDE = 4
 #: How far apart the middles of the sides are at least, where -1 is left and 1 right …
 LEAST_APART = 0.2
-#: … and how many times the spread of places within the sides.
-LEAST_RATIO = 4.0
+#: … how many times the spread of places within the sides, and which part of it is empty between them.
+LEAST_RATIO = 5.0
+LEAST_GAP = 0.5
 #: Where a cymbal is heard after its attack: the drums struck with it have died away by then in the highs.
 _RINGING_S = (0.04, 0.2)
 _BEFORE_S = 0.06
@@ -62,8 +63,9 @@ def sides(places: NDArray[np.float64]) -> NDArray[np.bool_]:
     cut = cuts[int(np.argmin(spreads))]
     left, right = known[:cut], known[cut:]
     apart = float(np.median(right) - np.median(left))
-    spread = float(np.sqrt(min(spreads) / known.size))
-    if apart < LEAST_APART or apart < LEAST_RATIO * spread:
+    spread = float(np.sqrt(min(spreads) / (known.size - 2)))
+    gap = float(right[0] - left[-1])
+    if apart < max(LEAST_APART, LEAST_RATIO * spread) or gap < LEAST_GAP * apart:
         return nobody
     with np.errstate(invalid="ignore"):
         return np.asarray(places <= left[-1])
@@ -95,9 +97,10 @@ def attack_places(
         edges = [round((time_s + offset) * sample_rate_hz) for offset in (-_BEFORE_S, *_RINGING_S)]
         begin, ring, end = (max(0, edge) for edge in edges)
         attack = max(0, round((time_s - 0.01) * sample_rate_hz))
-        heard = sosfilt(highs, np.asarray(samples[:, begin:end], dtype=np.float64))
-        if end <= ring or heard.shape[1] <= ring - begin:
+        end = min(end, samples.shape[1])
+        if end <= ring:
             continue
+        heard = sosfilt(highs, np.asarray(samples[:, begin:end], dtype=np.float64))
         before = np.square(heard[:, : attack - begin]).mean(axis=1) if attack > begin else np.zeros(2)
         added = np.maximum(np.square(heard[:, ring - begin :]).mean(axis=1) - before, 0)
         if added.sum() > 0.2 * before.sum() + 1e-12:

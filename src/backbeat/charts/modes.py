@@ -1,8 +1,8 @@
 """Hearing a song in several ways with one model: the mean of its log-odds is what counts.
 
-A model that is in two minds about a stroke is swayed by details: which band a drum's energy falls in, how loud the
-recording is, how the window cuts the attack. Here it hears the song with those details changed ("test-time
-augmentation"). What is common to all hearings stays.
+A model that is in two minds about a stroke is swayed by details: which band a drum's energy falls in, how the window
+cuts the attack. Here it hears the song with those details changed ("test-time augmentation"). What is common to all
+hearings stays.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from backbeat.features import FeatureParams, LogMel
     from backbeat.onset.detector import OnsetDetector
 
-#: How the ensemble hears a song beside as it is: mel bands that it is moved up, and dB that it is made louder.
-ENSEMBLE: tuple[tuple[int, float], ...] = ((-1, 0.0), (1, 0.0), (0, -8.0), (0, 8.0))
+#: By how many mel bands the ensemble moves a song up, beside hearing it as it is. Other levels added nothing.
+ENSEMBLE: tuple[int, ...] = (-1, 1)
 #: How many times as long the front end's windows are, beside as they are.
-SCALES: tuple[float, ...] = (0.5, 2.0)
+SCALES: tuple[float, ...] = (0.75, 1.5)
+#: The share of the model's thresholds that holds for hearings of several scales, whose peaks agree less.
+MULTI_SCALE_THRESHOLDS = 0.9
 #: Probabilities are kept this far from 0 and 1 in the mean of log-odds.
 _CLIP = 1e-4
 
@@ -59,8 +61,8 @@ def listened(
 
     plain = detector.activations(spectrogram)
     total, hearings = logit(np.clip(plain, _CLIP, 1 - _CLIP)), 1
-    for bands, gain_db in ENSEMBLE if ensemble else ():
-        total += _log_odds(detector, _varied(spectrogram, bands, gain_db))
+    for bands in ENSEMBLE if ensemble else ():
+        total += _log_odds(detector, shifted(torch.from_numpy(spectrogram), bands).numpy())
         hearings += 1
     for scale in SCALES if multi_scale else ():
         total += _log_odds(detector, log_mel(mono, _front_end(detector.spec.features, scale)))
@@ -74,14 +76,6 @@ def listened(
 def _log_odds(detector: OnsetDetector, spectrogram: NDArray[np.float32]) -> NDArray[np.float32]:
     found: NDArray[np.float32] = logit(np.clip(detector.activations(spectrogram), _CLIP, 1 - _CLIP))
     return found
-
-
-def _varied(spectrogram: NDArray[np.float32], bands: int, gain_db: float) -> NDArray[np.float32]:
-    """Return a log-mel spectrogram moved up by mel bands and made louder."""
-    if gain_db:
-        spectrogram = np.log1p(np.expm1(spectrogram) * np.float32(10 ** (gain_db / 20)))
-    moved: NDArray[np.float32] = shifted(torch.from_numpy(spectrogram), bands).numpy()
-    return moved
 
 
 @lru_cache(maxsize=8)

@@ -43,7 +43,7 @@ class Modes:
         Strokes of which the onset model is in two minds are judged by where rock drummers put them in the bar
         (`modes_rock`).
     ensemble
-        The model hears the song at several pitches and levels, and the mean counts (`modes`).
+        The model hears the song at several pitches, and the mean counts (`modes`).
     multi_scale
         The model hears the song through windows of several lengths, and the mean counts (`modes`).
     advanced_features
