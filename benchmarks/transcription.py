@@ -2,7 +2,8 @@
 
 `python benchmarks/transcription.py --real FOLDER` reads MDB Drums (`backbeat.corpus.mdb_drums`) and prints, in
 Markdown, a row for the onset model as it is and for each mode of `backbeat chart`, alone and together: F of all tracks
-together (micro) at ±50 ms, with the 95% interval over tracks. The drums alone come first, then the songs that have a
+together (micro) at ±50 ms, with the 95% interval over tracks. "plain, read from its chart" has been quantised, written
+as DTX and read back; "..., played freely" the same with `--expressive`. The drums alone come first, then the songs that have a
 full mix, and those once more with the recording of their drums as a perfect stem. Lanes are taken back to the ten
 drums.
 
@@ -12,14 +13,18 @@ drums.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.analysis.hearing import hear
-from backbeat.charts.chart import Strokes
-from backbeat.charts.transcribe import Modes, Transcriber
+from backbeat.charts.chart import LANES, Strokes
+from backbeat.charts.dtx.reader import read_dtx
+from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
+from backbeat.charts.quantise import QuantiseOptions, quantise
+from backbeat.charts.transcribe import Modes, Transcriber, Transcription
 from backbeat.corpus.annotated import AnnotatedTrack
 from backbeat.corpus.mdb_drums import read_mdb_drums
 from backbeat.errors import BackbeatError
@@ -68,6 +73,28 @@ def ways(transcriber: Transcriber, stems: Mapping[str, Path] | None) -> Iterator
             return drums_of(transcriber.transcribe(track.audio_path, drums=stem, modes=modes).strokes)
 
         yield name, transcribed
+    for name, options in (
+        ("read from its chart", QuantiseOptions()),
+        ("played freely", QuantiseOptions(expressive=True)),
+    ):
+
+        def read_back(track: AnnotatedTrack, options: QuantiseOptions = options) -> Onsets:
+            stem = None if stems is None else stems[track.audio_path.stem]
+            return drums_of(in_dtx(transcriber.transcribe(track.audio_path, drums=stem), options))
+
+        yield f"plain, {name}", read_back
+
+
+def in_dtx(heard: Transcription, options: QuantiseOptions) -> Strokes:
+    """Quantise, write as DTX, and read back."""
+    chart, _ = quantise(heard.strokes, heard.beats, heard.onsets_s, heard.duration_s, options)
+    chart, _ = without_collisions(chart)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "chart.dtx"
+        write_dtx(
+            path, chart, DtxHeader(title="song", level=5.0, music="song.ogg"), dict.fromkeys(LANES, Sound("a.ogg"))
+        )
+        return read_dtx(path).strokes()
 
 
 def print_table(
