@@ -3,9 +3,9 @@
 `python benchmarks/transcription.py --real FOLDER` reads MDB Drums (`backbeat.corpus.mdb_drums`) and prints, in
 Markdown, a row for the onset model as it is and for each mode of `backbeat chart`, alone and together: F of all tracks
 together (micro) at ±50 ms, with the 95% interval over tracks. "plain, read from its chart" has been quantised, written
-as DTX and read back; "..., played freely" the same with `--expressive`. The drums alone come first, then the songs that have a
-full mix, and those once more with the recording of their drums as a perfect stem. Lanes are taken back to the ten
-drums.
+as DTX and read back; "plain, played freely" the same with `--expressive`. The drums alone come first, then the songs
+that have a full mix, and those once more with the recording of their drums as a perfect stem. Lanes are taken back to
+the ten drums.
 
 `--measures` chooses the columns.
 """
