@@ -189,6 +189,17 @@ def test_places_follow_the_drums_rather_than_beats_that_are_late() -> None:
     assert report.from_grid.median_ms < 4
 
 
+def test_a_snare_that_is_laid_back_is_no_change_of_tempo() -> None:
+    beats = beats_of()
+    late = Beats(beats.times_s + 0.018 * (np.arange(160) % 4 == 3), beats.positions)
+    places = in_each_beat(0.0, 0.5)
+    strokes = played(places)
+    times_s = strokes.times_s + 0.012 * (places % 4 == 3)
+    chart, report = chart_of(strokes_of(times_s, strokes.lanes, strokes.velocities), late)
+    assert [tempo.bpm for tempo in report.tempi] == [pytest.approx(120, abs=0.01)]
+    assert np.abs(np.diff(chart.starts_s)[1:] - 2).max() < 0.001
+
+
 def test_jitter_of_beats_does_not_reach_the_notes() -> None:
     exact = in_each_beat(0.0, 0.25, 0.5, 0.75)
     chart, report = chart_of(played(exact), beats_of(jitter_s=0.010))

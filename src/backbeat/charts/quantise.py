@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from backbeat.beat.meter import estimate_time_signature
 from backbeat.charts.bars import BarPlan, Layout, lay_out_bars
 from backbeat.charts.chart import BAR_TICKS, LENGTH_DECIMALS, Bar, Chart, ChartNote, Strokes, Tempo
 from backbeat.charts.constant import lay_out_at_tempo
 from backbeat.charts.grid import STATES, Divided, divide, groups_of
+from backbeat.charts.marking import marked_beats, without_habits
 from backbeat.charts.placing import Placed, place_strokes
 from backbeat.charts.quantise_report import QuantiseReport, make_report
 from backbeat.charts.tempo_map import TempoMap, as_written, fit_tempo_map, refitted
@@ -26,10 +27,6 @@ from backbeat.charts.tempo_segments import SegmentParams
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 
-#: How far from a beat a stroke may mark it, seconds, and as a share of the beat.
-_MARKS_S, _MARKS_SHARE = 0.045, 0.15
-#: What a beat counts for beside a stroke on it.
-_BEAT_WEIGHT = 0.3
 #: Of strokes about their places, seconds: at first, and at the least and most.
 _FIRST_DEVIATION_S, _LEAST_DEVIATION_S, _MOST_DEVIATION_S = 0.008, 0.004, 0.012
 #: A first bar shorter than this (quarter notes) is joined to the next.
@@ -145,35 +142,15 @@ def _tempo_of(layout: Layout, strokes: Strokes, options: QuantiseOptions) -> Tem
     """Fit a tempo map to the beats heard, or to the strokes on them where there are some."""
     heard = layout.heard
     quarters, beats_s = layout.quarters[heard], layout.times_s[heard]
-    times_s, weights = _marked(beats_s, strokes)
+    times_s, weights = marked_beats(beats_s, strokes)
     starts = np.array([bar.start for bar in layout.bars])
-    at_bar_line = np.isin(np.round(quarters, 6), np.round(starts, 6))
+    bar = np.searchsorted(starts, quarters + 1e-6, side="right") - 1
+    sizes = np.array([one.beats for one in layout.bars])[bar]
+    units = np.array([one.quarters for one in layout.bars])[bar] / sizes
+    places = np.round((quarters - starts[bar]) / units).astype(np.int64)
+    times_s = without_habits(times_s, places, sizes)
+    at_bar_line = places == 0
     return fit_tempo_map(quarters, times_s, weights=weights, at_bar_line=at_bar_line, params=options.segments)
-
-
-def _marked(beats_s: NDArray[np.float64], strokes: Strokes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return when each beat falls by the strokes on it, and how far that is to be trusted, both shape (beats,).
-
-    Beats without a stroke are moved by what beats and strokes differ by in the middle of the song.
-    """
-    marks_s = np.full(beats_s.size, np.nan)
-    reach_s = np.minimum(_MARKS_S, _MARKS_SHARE * np.gradient(beats_s))
-    first = np.searchsorted(strokes.times_s, beats_s - reach_s)
-    last = np.searchsorted(strokes.times_s, beats_s + reach_s)
-    for index in np.flatnonzero(last > first):
-        near = slice(first[index], last[index])
-        marks_s[index] = np.average(strokes.times_s[near], weights=strokes.velocities[near])
-    away_s = marks_s - beats_s
-    marked = np.isfinite(away_s)
-    bias_s = float(np.median(away_s[marked])) if np.count_nonzero(marked) >= 8 else 0.0
-    marked &= np.abs(np.where(marked, away_s, 0.0) - bias_s) < 0.025
-    # The tracker's error and the player's are about as large: half-way between is nearer than either.
-    times_s = np.where(marked, 0.5 * (marks_s + beats_s + bias_s), beats_s + bias_s)
-    weights = np.where(marked, 1.0, _BEAT_WEIGHT)
-    # Two beats never change places.
-    if np.any(np.diff(times_s) <= 0):
-        return beats_s, np.ones(beats_s.size)
-    return times_s, weights
 
 
 def _covering(bars: Sequence[BarPlan], tempo_map: TempoMap, last_s: float) -> list[BarPlan]:

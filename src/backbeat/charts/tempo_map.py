@@ -18,7 +18,7 @@ from backbeat.charts.tempo_segments import SegmentParams, beat_deviation_s, chan
 from backbeat.errors import ConfigError
 
 #: By how much the end of a piece may be off for a rounder tempo: a click's is a round number.
-_ROUNDING_S = 0.0005
+_ROUNDING_S = 0.001
 
 
 @dataclass(frozen=True, eq=False)

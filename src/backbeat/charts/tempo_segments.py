@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Of one beat, seconds: what a tracker's beats, or a drummer's strokes on them, are off by at the least and most.
-LEAST_DEVIATION_S, MOST_DEVIATION_S = 0.003, 0.012
+LEAST_DEVIATION_S, MOST_DEVIATION_S = 0.005, 0.012
+#: A change costs in a short song what it costs in one of so many beats: chance is the same for each of them.
+_FEWEST_COUNTED = 400
 #: From this distance on a beat may be a wrong one, seconds.
 _STRAY_S = 0.025
 #: Knots within so many beats may belong to one excursion, of so many knots and wrong beats at most.
@@ -57,7 +59,8 @@ def changes_of_tempo(
         What a change costs.
     """
     deviation_s = beat_deviation_s(quarters, times_s)
-    costs = (params.change_cost + np.log(quarters.size) + params.off_bar_cost * ~at_bar_line) * deviation_s**2
+    evidence = params.change_cost + np.log(max(quarters.size, _FEWEST_COUNTED)) + params.off_bar_cost * ~at_bar_line
+    costs = evidence * deviation_s**2
     knots = _segmented(quarters, times_s, weights, costs)
     knots = _without_excursions(quarters, times_s, weights, knots, costs, deviation_s)
     return _moved(quarters, times_s, weights, knots, costs)
