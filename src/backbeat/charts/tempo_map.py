@@ -17,6 +17,8 @@ from backbeat.charts.chart import BPM_DECIMALS, HIGHEST_BPM, LOWEST_BPM
 from backbeat.charts.tempo_segments import SegmentParams, beat_deviation_s, changes_of_tempo, stray_beats
 from backbeat.errors import ConfigError
 
+#: A change of tempo that moves no beat by more than this is left out, seconds.
+_SLIGHT_S = 0.005
 #: By how much the end of a piece may be off for a rounder tempo: a click's is a round number.
 _ROUNDING_S = 0.001
 
@@ -97,7 +99,21 @@ def fit_tempo_map(
     weight = weight * ~stray_beats(x, t)
     at_bar = np.ones(x.size, dtype=bool) if at_bar_line is None else np.asarray(at_bar_line, dtype=bool)
     knots = changes_of_tempo(x, t, weight, at_bar, params or SegmentParams())
-    return refitted(TempoMap(x[knots], t[knots]), x, t, weight, deviation_s=beat_deviation_s(x, t))
+    deviation_s = beat_deviation_s(x, t)
+    fitted = refitted(TempoMap(x[knots], t[knots]), x, t, weight, deviation_s=deviation_s)
+    while (plain := _without_slight_changes(fitted)).quarters.size < fitted.quarters.size:
+        fitted = refitted(plain, x, t, weight, deviation_s=deviation_s)
+    return fitted
+
+
+def _without_slight_changes(tempo_map: TempoMap) -> TempoMap:
+    """Leave out the changes of tempo that nobody hears: those least off the line past them, not two neighbours."""
+    x, t = tempo_map.quarters, tempo_map.times_s
+    bend_s = np.abs(t[1:-1] - t[:-2] - (t[2:] - t[:-2]) * (x[1:-1] - x[:-2]) / (x[2:] - x[:-2]))
+    around_s = np.pad(bend_s, 1, constant_values=np.inf)
+    least = (bend_s < around_s[:-2]) & (bend_s <= around_s[2:]) & (bend_s < _SLIGHT_S)
+    kept = np.concatenate([[True], ~least, [True]])
+    return TempoMap(x[kept], t[kept])
 
 
 def refitted(
