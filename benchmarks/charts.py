@@ -16,8 +16,9 @@ on finer places, moved beside their place, and merged with another.
 
 Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training corpus
 does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes them
-shorter, `--notes-only` leaves the audio out, `--keep FOLDER` keeps audio between runs. `--whole` makes a whole chart
-folder of a song of four minutes, with what the command line does, and tells how long it took.
+shorter, `--notes-only` leaves the audio out, `--modes advanced_features` hears it in that mode, `--keep FOLDER` keeps
+audio between runs. `--whole` makes a whole chart folder of a song of four minutes, with what the command line does, and
+tells how long it took.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, wri
 from backbeat.charts.making import ChartMaker, ChartOptions
 from backbeat.charts.quantise import quantise
 from backbeat.charts.quantise_report import QuantiseReport
-from backbeat.charts.transcribe import Transcriber, Transcription
+from backbeat.charts.transcribe import Modes, Transcriber, Transcription
 from backbeat.corpus.rendered.compose import ComposeParams, compose
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.render import AudioFormat, render_score, write_audio
@@ -223,11 +224,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--kit-variety", type=float, default=0.0, help="how often other kits are drawn, 0..1")
     parser.add_argument("--effects", type=float, default=0.25, help="strength of the effects on the sound, 0..1")
+    names = [field.name for field in fields(Modes)]
+    parser.add_argument("--modes", nargs="*", default=[], choices=names, help="ways of hearing the audio")
     parser.add_argument("--notes-only", action="store_true", help="leave the audio out")
     parser.add_argument("--stems", action="store_true", help="hear the true drum stem as well")
     parser.add_argument("--whole", action="store_true", help="time a whole chart of four minutes, and nothing else")
     parser.add_argument("--keep", type=Path, help="folder for the audio, which is not made anew")
     given = parser.parse_args()
+    modes = Modes(**dict.fromkeys(given.modes, True))
     torch.set_num_threads(1)  # as the command line has it
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.keep or Path(scratch)
@@ -252,7 +256,7 @@ def main() -> None:
                 made = recorded(score, list(SONGS).index(name), folder, given.effects, given.kit_variety)
                 for how, drums in [("audio", None), *([("stem", made.drums)] if given.stems else [])]:
                     began = time.perf_counter()
-                    heard = transcriber.transcribe(made.song, drums=drums)
+                    heard = transcriber.transcribe(made.song, drums=drums, modes=modes)
                     chart, report = charted(heard)
                     taken_s = time.perf_counter() - began
                     if drums is None:
