@@ -26,9 +26,6 @@ from backbeat.onset.decode import refined
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "README.md"
 SPEC_VERSION = 1
-#: What the networks tell of a moment: the ten drums, and whether a ride is struck on its bell.
-OUTPUTS: tuple[str, ...] = (*DRUMS, "ride_bell")
-
 #: A moment is looked at where any activation has a peak of this height and prominence …
 LEAST_HEIGHT, LEAST_PROMINENCE = 0.06, 0.03
 #: … that is the highest within as many frames.
@@ -248,7 +245,7 @@ class StrokeClassifier:
             (temporary / CARD).write_text(card, encoding="utf-8")
 
     def probabilities(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map features, shape (moments, features), to probabilities of `OUTPUTS`, shape (moments, 11).
+        """Map features, shape (moments, features), to probabilities of `DRUMS`, shape (moments, drums).
 
         Raises
         ------
@@ -261,7 +258,7 @@ class StrokeClassifier:
                 "it was trained with another onset model"
             )
         scaled = np.clip((described - self._weights["mean"]) / self._weights["scale"], -5, 5)
-        total = np.zeros((len(described), len(OUTPUTS)), dtype=np.float32)
+        total = np.zeros((len(described), len(DRUMS)), dtype=np.float32)
         for number in range(self.spec.networks):
             value = scaled
             for layer in range(len(self.spec.hidden) + 1):

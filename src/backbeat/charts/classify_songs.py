@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.augment import Augmentation, augment
-from backbeat.charts.classify import OUTPUTS, describe, moments_of, stroke_times_s
+from backbeat.charts.classify import describe, moments_of, stroke_times_s
 from backbeat.errors import ConfigError
 from backbeat.music import DRUMS, Onsets
 
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from backbeat.features import LogMel
     from backbeat.onset.detector import OnsetDetector
 
-#: Where time is kept, in varied songs, instead of on hi-hat or ride: crashes, an open hi-hat, toms, a ride's bell.
+#: Where time is kept, in varied songs, instead of on hi-hat or ride: crashes, an open hi-hat, toms, a ride.
 _TIME_NOTES: tuple[int, ...] = (49, 57, 49, 57, 46, 43, 41, 47, 48, 53, 51)
 _TOM_NOTES: tuple[int, ...] = (48, 45, 43, 41)
 _RIDE_NOTES: frozenset[int] = frozenset({51, 59})
-_RIDE_BELL = 53
 #: A stroke belongs to the nearest moment, at most so many frames away.
 _LABEL_FRAMES = 4
 #: How a song is varied to be heard once more.
@@ -62,8 +61,8 @@ class StrokeTraining:
     """
 
     seed: int = 7001
-    songs: int = 300
-    varied_songs: int = 412
+    songs: int = 400
+    varied_songs: int = 520
     valid_songs: int = 130
     duration_s: float = 30.0
     soundfonts: tuple[str, ...] = ()
@@ -97,7 +96,7 @@ class HeardSong:
     described
         Shape (moments, features), of all hearings.
     labels
-        Shape (moments, 11), 0 or 1 by `OUTPUTS`.
+        Shape (moments, drums), 0 or 1.
     times_s
         Shape (moments, 10), when each drum would be struck; of the plain hearing, which comes first.
     plain
@@ -148,16 +147,15 @@ def hear_song(job: SongJob) -> HeardSong:
 
     torch.set_num_threads(1)
     _, front_end = listener()
-    samples, truth, bells_s = _rendered(job)
+    samples, truth = _rendered(job)
     mono = soxr.resample(samples.mean(axis=0), SYNTHESIS_RATE_HZ, front_end.params.sample_rate_hz).astype(np.float32)
     rng = None if job.kind == "valid" else np.random.default_rng([job.training.seed, job.kind == "varied", job.index])
-    return described_song(log_mel(mono, front_end), truth, bells_s, rng)
+    return described_song(log_mel(mono, front_end), truth, rng)
 
 
 def described_song(
     spectrogram: NDArray[np.floating],
     truth: Onsets,
-    bells_s: NDArray[np.float64],
     rng: np.random.Generator | None = None,
 ) -> HeardSong:
     """Hear and describe a song.
@@ -168,8 +166,6 @@ def described_song(
         Shape (frames, mel_bands); half its precision is enough, as for corpora on disk.
     truth
         What is played in it.
-    bells_s
-        When a ride's bell is struck, seconds.
     rng
         Draws how it is varied to be heard once more; None where it is heard only once.
     """
@@ -186,12 +182,12 @@ def described_song(
         moments = moments_of(activations)
         if moments.size:
             described.append(describe(heard, activations, moments))
-            labels.append(_labels(moments, detector.frame_rate_hz, truth, bells_s))
+            labels.append(_labels(moments, detector.frame_rate_hz, truth))
             times_s.append(stroke_times_s(activations, moments, detector.frame_rate_hz))
         elif heard is plain:
             break
     if not described:
-        nothing = np.empty((0, 0), np.float32), np.empty((0, len(OUTPUTS)), np.float32), np.empty((0, len(DRUMS)))
+        nothing = np.empty((0, 0), np.float32), np.empty((0, len(DRUMS)), np.float32), np.empty((0, len(DRUMS)))
         return HeardSong(*nothing, 0, truth)
     return HeardSong(np.concatenate(described), np.concatenate(labels), times_s[0], len(times_s[0]), truth)
 
@@ -207,8 +203,8 @@ def listener() -> tuple[OnsetDetector, LogMel]:
     return detector, LogMel(detector.spec.features)
 
 
-def _rendered(job: SongJob) -> tuple[NDArray[np.float32], Onsets, NDArray[np.float64]]:
-    """Return the sound of a song, what is played in it, and when a ride's bell is struck."""
+def _rendered(job: SongJob) -> tuple[NDArray[np.float32], Onsets]:
+    """Return the sound of a song, and what is played in it."""
     from backbeat.corpus.performances import load_performances, performances_for_split
     from backbeat.corpus.rendered.compose import ComposeParams, compose
     from backbeat.corpus.rendered.effects import EffectsParams
@@ -249,20 +245,14 @@ def _rendered(job: SongJob) -> tuple[NDArray[np.float32], Onsets, NDArray[np.flo
     made = render_score(
         score, rendering, replace(sources, modelled_share=0.4), EffectsParams(strength=1.0, drums=1.0), channels=1
     )
-    drums = (part for part in score.parts if part.is_drums)
-    bells_s = [note.start_s for part in drums for note in part.notes if note.pitch == _RIDE_BELL]
-    return made.audio, made.onsets, np.sort(np.array(bells_s, dtype=np.float64))
+    return made.audio, made.onsets
 
 
-def _labels(
-    moments: NDArray[np.int64], frame_rate_hz: float, truth: Onsets, bells_s: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Return what is struck at each moment, shape (moments, 11); strokes far from all moments are left out."""
-    labels = np.zeros((moments.size, len(OUTPUTS)), dtype=np.float32)
-    for column, times_s in enumerate([*(truth.of(name).times_s for name in DRUMS), bells_s]):
-        if times_s.size == 0:
-            continue
-        places = times_s * frame_rate_hz
+def _labels(moments: NDArray[np.int64], frame_rate_hz: float, truth: Onsets) -> NDArray[np.float32]:
+    """Return what is struck at each moment, shape (moments, drums); strokes far from all moments are left out."""
+    labels = np.zeros((moments.size, len(DRUMS)), dtype=np.float32)
+    for column, name in enumerate(DRUMS):
+        places = truth.of(name).times_s * frame_rate_hz
         after = np.clip(np.searchsorted(moments, places), 0, moments.size - 1)
         before = np.maximum(after - 1, 0)
         nearer = np.abs(moments[before] - places) < np.abs(moments[after] - places)

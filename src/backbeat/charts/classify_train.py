@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.charts.classify import OUTPUTS, StrokeClassifier, StrokeSpec
+from backbeat.charts.classify import StrokeClassifier, StrokeSpec
 from backbeat.charts.classify_songs import HeardSong, StrokeTraining, heard_songs, jobs_of, listener
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.music import DRUMS
@@ -171,7 +171,7 @@ def card_of(spec: StrokeSpec, training: StrokeTraining) -> str:
     return f"""# {spec.name} {spec.version}
 
 {spec.networks} networks that judge each stroke of a drum transcription again (`backbeat chart --advanced-features`):
-{", ".join(OUTPUTS)}.
+{", ".join(DRUMS)}.
 
 Trained by `python -m backbeat.charts.classify_train` (seed {spec.seed}) on {spec.strokes:,} moments of {spec.songs}
 rendered songs as {spec.listener} hears them; thresholds settled on {training.valid_songs} others. No recording of music

@@ -100,7 +100,7 @@ def _judged(
     if moments.size == 0:
         return Onsets(np.empty(0))
     classifier = shipped_classifier()
-    likely = classifier.probabilities(describe(spectrogram, activations, moments))[:, : len(DRUMS)]
+    likely = classifier.probabilities(describe(spectrogram, activations, moments))
     if beats is not None:
         likely = leaned(likely, moments / rate_hz, beats)
     return struck(

@@ -4,6 +4,10 @@ A kit's two crash cymbals are told apart only by their places in a stereo record
 two groups of places, each of several strokes. All other crashes are on the right, where most charts have them. One
 cymbal sounds from one place however hard it is struck and whatever is struck with it, but for the other sounds around
 it; so a gap between the groups that is wide beside their own spread is asked for (`sides`).
+
+No stroke is put in the lane of the ride's bell. By its attack a bell is told from a bow on most kits when little else
+sounds (area under the curve 0.77 to 1.00 on kits not learned from), but not in rendered songs: at 98% certainty 5% of
+the bells were found, and 13 of 189 songs got three or more that nobody had played.
 """
 
 from __future__ import annotations

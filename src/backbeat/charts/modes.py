@@ -60,6 +60,8 @@ def listened(
     from backbeat.features import log_mel
 
     plain = detector.activations(spectrogram)
+    if not (ensemble or multi_scale):
+        return plain
     total, hearings = logit(np.clip(plain, _CLIP, 1 - _CLIP)), 1
     for bands in ENSEMBLE if ensemble else ():
         total += _log_odds(detector, shifted(torch.from_numpy(spectrogram), bands).numpy())
@@ -67,8 +69,6 @@ def listened(
     for scale in SCALES if multi_scale else ():
         total += _log_odds(detector, log_mel(mono, _front_end(detector.spec.features, scale)))
         hearings += 1
-    if hearings == 1:
-        return plain
     mean: NDArray[np.float32] = expit(total / np.float32(hearings))
     return mean
 

@@ -7,7 +7,7 @@ the two in which it is heard better (`DRUMS_FROM_STEM`).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,8 +218,19 @@ class Transcriber:
             outline=waveform_outline(song.mono, OUTLINE_POINTS),
             sources={name: "drums" if stem is not None and name in DRUMS_FROM_STEM else "mix" for name in DRUMS},
             models=self.models,
-            warnings=tuple(dict.fromkeys((*song.warnings, *(() if stem is None else stem.warnings)))),
+            warnings=tuple(
+                dict.fromkeys((*song.warnings, *(() if stem is None else stem.warnings), *self._doubts(modes)))
+            ),
         )
+
+    def _doubts(self, modes: Modes) -> Iterator[str]:
+        """Yield a warning where the second judge of strokes learned from another onset model than this one."""
+        if modes.advanced_features:
+            from backbeat.charts.classify import shipped_classifier
+
+            learned, heard = shipped_classifier().spec.listener, self._onset.spec
+            if learned != f"{heard.name} {heard.version}":
+                yield f"--advanced-features judges what {heard.name} {heard.version} hears as if it were {learned}"
 
     def _decode(self, path: Path, limits: AudioLimits | None, *, allow_silence: bool = False) -> _Sound:
         from backbeat.audio import AudioLimits, decode
