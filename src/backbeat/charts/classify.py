@@ -238,8 +238,12 @@ class StrokeClassifier:
 
         with atomic_path(folder) as temporary:
             temporary.mkdir()
-            half = {name: value.astype(np.float16) for name, value in self._weights.items()}
-            (temporary / WEIGHTS).write_bytes(save(half))
+            # Half precision is enough for weights, not for what features are centred on.
+            small = {
+                name: value.astype(np.float32 if name in ("mean", "scale") else np.float16)
+                for name, value in self._weights.items()
+            }
+            (temporary / WEIGHTS).write_bytes(save(small))
             text = json.dumps({"spec_version": SPEC_VERSION, **asdict(self.spec)}, indent=2)
             (temporary / SPEC).write_text(text + "\n", encoding="utf-8")
             (temporary / CARD).write_text(card, encoding="utf-8")
