@@ -7,7 +7,7 @@ import pytest
 import soxr
 
 from backbeat.analysis.analyzer import shipped_models
-from backbeat.charts.hits import struck, without_doubles
+from backbeat.charts.hits import in_two_hands, struck, without_doubles
 from backbeat.corpus.rendered.acoustic import acoustic_kit
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, Kit, strike
 from backbeat.corpus.rendered.score import Note
@@ -123,3 +123,19 @@ def test_flams_of_played_drums_are_heard_as_two(kit_name: str, gap_s: float, gra
     if wanted == 2:
         graces = [snares.velocities[found] for found in near if found.size == 2]
         assert np.mean([first < second for first, second in graces]) >= 0.85
+
+
+def test_two_hands_strike_two_things_at_once() -> None:
+    names = ["kick", "tom_high", "tom_mid", "crash", "snare", "hihat_pedal", "tom_low"]
+    times_s = [1.0, 1.0, 1.005, 1.01, 1.015, 1.018, 1.5]
+    sureness = np.zeros((200, len(DRUMS)))
+    for name, value in (("tom_high", 1.2), ("tom_mid", 1.5), ("crash", 1.1), ("snare", 1.4)):
+        sureness[100:103, DRUMS.index(name)] = value
+    kept = in_two_hands(Onsets(np.array(times_s), names), sureness, 100.0)
+    # The surer tom and the snare stay; feet have nothing to do with it, nor has what comes later.
+    assert kept.classes == ("kick", "tom_mid", "snare", "hihat_pedal", "tom_low")
+
+
+def test_a_flam_is_played_with_two_hands() -> None:
+    hits = Onsets(np.array([1.0, 1.03, 1.03]), ["snare", "snare", "tom_low"])
+    assert len(in_two_hands(hits, np.ones((200, len(DRUMS))), 100.0)) == 3

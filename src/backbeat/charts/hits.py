@@ -1,5 +1,8 @@
 """From activations to the strokes of each drum: peaks, doubled detections taken out, flams and rolls left in.
 
+A drummer has two hands: of more strokes of the hands at one moment the two surest are kept. Toms sound alike, so of
+several at once only the surest is kept.
+
 Two strokes of one drum that are heard close together are a flam or a roll, or one stroke that was detected twice: its
 stick and its room, say. What tells them apart, on rendered music with known strokes:
 
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 
 _DRUM_COLUMNS = slice(1, 1 + len(DRUMS))
 _HIHATS = [DRUMS.index(name) for name in ("hihat_closed", "hihat_open", "hihat_pedal")]
+
+#: What is struck with the hands, and the toms among it.
+HANDS: frozenset[str] = frozenset(DRUMS) - {"kick", "hihat_pedal"}
+TOMS: frozenset[str] = frozenset({"tom_high", "tom_mid", "tom_low"})
+#: Strokes within this of the first are struck at once, seconds.
+AT_ONCE_S = 0.02
 
 #: Two strokes of one drum that are nearer than this are looked at twice, seconds.
 CLOSE_S = 0.065
@@ -78,7 +87,10 @@ def hits_of(
             scaled = {name: share * MULTI_SCALE_THRESHOLDS for name, share in decoding.thresholds.items()}
             decoding = replace(decoding, thresholds=scaled)
         _, hits = decode_onsets(*split_outputs(activations), rate_hz, decoding)
-    return without_doubles(hits, activations[:, _DRUM_COLUMNS], rate_hz)
+    probabilities = activations[:, _DRUM_COLUMNS]
+    hits = without_doubles(hits, probabilities, rate_hz)
+    thresholds = np.array([detector.decoding.thresholds[name] for name in DRUMS])
+    return in_two_hands(hits, probabilities / thresholds, rate_hz)
 
 
 def _swayed(activations: NDArray[np.float32], rate_hz: float, beats: Beats) -> NDArray[np.float32]:
@@ -140,6 +152,41 @@ def hits_within(hits: Onsets, duration_s: float) -> Onsets:
     inside = hits.times_s <= duration_s
     names = [name for name, kept in zip(hits.classes, inside, strict=True) if kept]
     return Onsets(hits.times_s[inside], names, hits.velocities[inside])
+
+
+def in_two_hands(hits: Onsets, sureness: NDArray[np.floating], frame_rate_hz: float) -> Onsets:
+    """Keep what two hands can strike at once.
+
+    Parameters
+    ----------
+    hits
+        In order of time.
+    sureness
+        Shape (frames, drums), in the order of `DRUMS`: the greater, the surer is a stroke.
+    frame_rate_hz
+        Frames a second.
+    """
+    kept = np.ones(len(hits), dtype=bool)
+    by_hand = [index for index, name in enumerate(hits.classes) if name in HANDS]
+    frames = np.clip(np.round(hits.times_s * frame_rate_hz).astype(np.int64), 0, len(sureness) - 1)
+
+    def how_sure(index: int) -> float:
+        around = sureness[max(0, frames[index] - 1) : frames[index] + 2, DRUMS.index(hits.classes[index])]
+        return float(around.max())
+
+    times_s = hits.times_s[by_hand]
+    first = 0
+    while first < len(by_hand):
+        last = int(np.searchsorted(times_s, times_s[first] + AT_ONCE_S, side="right"))
+        together, first = by_hand[first:last], last
+        if len(together) < 2:
+            continue
+        surest = sorted(together, key=how_sure, reverse=True)
+        toms = [index for index in surest if hits.classes[index] in TOMS]
+        struck = [index for index in surest if index not in toms[1:]][:2]
+        kept[[index for index in together if index not in struck]] = False
+    names = [name for name, stays in zip(hits.classes, kept, strict=True) if stays]
+    return Onsets(hits.times_s[kept], names, hits.velocities[kept])
 
 
 def without_doubles(hits: Onsets, drum_probabilities: NDArray[np.floating], frame_rate_hz: float) -> Onsets:
