@@ -35,7 +35,7 @@ backbeat chart song.mp3 --separation spleeter:4stems                  (hear the 
 def chart(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Audio files, or folders of them.", show_default=False),
+        typer.Argument(metavar="PATH", help="Audio files, or folders of them.", show_default=False),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where a folder a song goes.")] = Path(
         "output"
