@@ -13,7 +13,7 @@ from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.validator import check_dtx
 from backbeat.charts.making import ChartMaker, ChartOptions, MadeChart, labels_of
 from backbeat.charts.transcribe import Modes
-from backbeat.errors import AudioNotFoundError, ConfigError, DrumlessAudioError, ModelError
+from backbeat.errors import AudioNotFoundError, ConfigError, CorpusError, DrumlessAudioError, ModelError
 from backbeat.music import Onsets, TimeSignature
 from backbeat.onset.matching import count_matches
 
@@ -149,6 +149,28 @@ def test_a_separation_model_must_be_there_and_know_drums(
     monkeypatch.setenv("BACKBEAT_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match="backbeat models pull spleeter:4stems"):
         maker.make(song[0], tmp_path / "chart", ChartOptions(separation="spleeter:4stems"))
+
+
+def test_with_stems_the_drums_are_heard_alone_and_left_out_of_the_music(
+    maker: ChartMaker, song: tuple[Path, Onsets], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = 0.25 * np.sin(2 * np.pi * 220 * np.arange(round(SECONDS * 44100)) / 44100)[None]
+    encode(tmp_path / "other.wav", quiet, 44100)
+    stems = {"drums": song[0], "other": tmp_path / "other.wav"}
+    monkeypatch.setattr(maker, "_separator", lambda _: ("spleeter:4stems", tmp_path))
+    monkeypatch.setattr(maker, "_stems", lambda *_: stems)
+    made = maker.make(song[0], tmp_path / "chart", ChartOptions(plot=False))
+    assert set(made.report["heard_in"].values()) == {"drums"}
+    assert made.report["made"]["separation"] == "spleeter:4stems"
+    music, _ = soundfile.read(made.files["music"])
+    # Of the tone alone: as loud as it is, and no drum in it.
+    assert np.abs(music).max() == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_soundfont_that_is_none_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "kit.sf2").write_text("no soundfont")
+    with pytest.raises(CorpusError, match=r"kit\.sf2: cannot be read as a soundfont"):
+        ChartMaker.load(soundfont=tmp_path / "kit.sf2")
 
 
 def test_options_survive_json() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from backbeat import __version__
 from backbeat.audio import AudioLimits, probe
 from backbeat.charts.chart_json import read_chart_json
 from backbeat.charts.dtx.writer import without_collisions
+from backbeat.charts.kit import kit_sounds
 from backbeat.charts.levels import estimate_level
 from backbeat.charts.quantise import QuantiseOptions, quantise
 from backbeat.charts.quantise_report import QuantiseReport
@@ -146,6 +148,13 @@ class ChartMaker:
         The bytes and seconds that a song may have.
     soundfont
         What the sounds of the drums are made from; None for the one that `write_kit` takes.
+
+    Raises
+    ------
+    CorpusError
+        If the soundfont is missing or is none.
+    ConfigError
+        If it has no drums.
     """
 
     def __init__(
@@ -154,6 +163,8 @@ class ChartMaker:
         self._transcriber = transcriber
         self._limits = AudioLimits() if limits is None else limits
         self._soundfont = soundfont
+        if soundfont is not None:
+            kit_sounds(soundfont)  # before anything long is done
         self._separators: dict[Path, SeparatorNetwork] = {}
 
     @classmethod
@@ -211,6 +222,7 @@ class ChartMaker:
             "source_sha256": _hash(path),
             "options": options.to_dict(),
             "separation": None if separator is None else separator[0],
+            "soundfont_sha256": None if self._soundfont is None else sha256_file(self._soundfont),
             "models": {task: asdict(origin) for task, origin in self._transcriber.models.items()},
         }
         if before := _made_before(folder, made_so, replace):
@@ -222,9 +234,10 @@ class ChartMaker:
         ):
             stems = {} if separator is None else self._stems(path, Path(temporary), separator, tell)
             tell("hearing", 0.1 if separator is None else 0.6)
-            heard = self._transcriber.transcribe(
-                path, drums=stems.get("drums"), modes=options.modes, limits=self._limits
-            )
+            with _one_thread():
+                heard = self._transcriber.transcribe(
+                    path, drums=stems.get(_DRUMS), modes=options.modes, limits=self._limits
+                )
             _check_drums(path, heard)
             tell("quantising", 0.7)
             chart, quantised = quantise(
@@ -302,6 +315,19 @@ def labels_of(path: Path, options: ChartOptions) -> tuple[str, str]:
     tags = probe(path).tags if options.title is None or options.artist is None else {}
     title = options.title if options.title is not None else tags.get("title") or path.stem
     return title, options.artist if options.artist is not None else tags.get("artist", "")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use a thread for each network, as `Transcriber` says; separation before it takes all."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _untold(_: str, __: float) -> None:

@@ -122,12 +122,9 @@ def chart(
         raise ConfigError("--title is for one song; the others would have it too")
     asked = _ask(songs, options, batch)
 
-    import torch
-
     from backbeat.audio import AudioLimits
     from backbeat.cli.analyzing import unique_names
 
-    torch.set_num_threads(1)  # the networks run beside each other
     limits = AudioLimits() if max_seconds is None else AudioLimits(max_seconds=max_seconds)
     maker = ChartMaker.load(models, limits=limits, soundfont=soundfont)
     names = unique_names(songs)
