@@ -61,10 +61,10 @@ MODELS = {"beat": {"name": "backbeat-beat", "version": "7"}, "onset": {"name": "
 REPORT: dict[str, Any] = {
     "made": {"models": MODELS},
     "levels": {"extreme": 5.5},
+    "tempo": "120.0 BPM",
     "quantising": {
         "notes": 12,
         "bars": 3,
-        "tempi": [{"bpm": 120.0}],
         "meters": [{"signature": "4/4"}],
         "from_grid": {"median_ms": 3.2},
     },

@@ -112,6 +112,8 @@ def test_a_folder_of_something_else_is_never_replaced(
     with pytest.raises(ConfigError, match="is there already and is no chart"):
         maker.make(song[0], tmp_path, replace=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
+    with pytest.raises(ConfigError, match=r"mine\.txt: is a file: name a folder for the charts"):
+        maker.make(song[0], tmp_path / "mine.txt" / "rock")
 
 
 def test_what_stops_the_work_leaves_nothing(maker: ChartMaker, song: tuple[Path, Onsets], tmp_path: Path) -> None:
@@ -167,6 +169,16 @@ def test_with_stems_the_drums_are_heard_alone_and_left_out_of_the_music(
     assert np.abs(music).max() == pytest.approx(0.25, abs=0.02)
 
 
+def test_sparse_strokes_are_doubted() -> None:
+    from backbeat.charts.chart import Bar, Chart, ChartNote, Tempo
+    from backbeat.charts.making import _doubts
+
+    bars = (Bar(1.0, (Tempo(0, 120.0),), TimeSignature(4, 4)),) * 3
+    notes = tuple(ChartNote(bar, 48 * place, "snare", 0.5, 0.0) for bar in (0, 1) for place in range(5))
+    assert _doubts(Chart(bars, notes)) == ["only 1.2 strokes were heard for each quarter note: are there drums in it?"]
+    assert _doubts(Chart(bars, (*notes, *(ChartNote(0, 48 * place, "kick", 0.5, 0.0) for place in range(2))))) == []
+
+
 def test_a_soundfont_that_is_none_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
     (tmp_path / "kit.sf2").write_text("no soundfont")
     with pytest.raises(CorpusError, match=r"kit\.sf2: cannot be read as a soundfont"):
@@ -191,3 +203,4 @@ def test_titles_come_from_tags_or_names(tmp_path: Path) -> None:
     encode(tmp_path / "a song.flac", np.zeros((1, 8000)), 8000)
     assert labels_of(tmp_path / "a song.flac", ChartOptions()) == ("a song", "")
     assert labels_of(tmp_path / "a song.flac", ChartOptions(title="T", artist="A")) == ("T", "A")
+    assert labels_of(tmp_path / "a song.flac", ChartOptions(title="", artist="")) == ("a song", "")

@@ -12,7 +12,7 @@ from backbeat.charts.tempo_map import TempoMap
 from backbeat.music import Beats, TimeSignature
 
 #: Beats heard that are as many times as fast as those given are the same tempo, counted otherwise.
-_OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3, 4.0, 0.25, 1.5, 2 / 3)
+_OCTAVES = (1.0, 2.0, 0.5, 4.0, 0.25)
 #: A tempo that differs by more than this share is another one.
 _DISAGREES = 0.01
 

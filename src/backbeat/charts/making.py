@@ -15,6 +15,7 @@ from backbeat.charts.chart_json import read_chart_json
 from backbeat.charts.dtx.writer import without_collisions
 from backbeat.charts.kit import kit_sounds
 from backbeat.charts.levels import estimate_level
+from backbeat.charts.plots import tempo_text
 from backbeat.charts.quantise import QuantiseOptions, quantise
 from backbeat.charts.quantise_report import QuantiseReport
 from backbeat.charts.tiers import TIERS, thin
@@ -41,6 +42,8 @@ Progress = Callable[[str, float], None]
 _DRUMS = "drums"
 #: Fewer strokes a minute than this are no drumming: single false alarms in music without drums.
 _LEAST_STROKES_A_MINUTE = 20.0
+#: Fewer strokes a quarter note than this, where there are any, may be none: speech has about one, grooves two and more.
+_FEW_STROKES_A_QUARTER = 1.5
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ChartOptions:
     Parameters
     ----------
     title, artist
-        None for those of the file's tags; without a tag, the file's name, and nobody.
+        None for those of the file's tags; without a tag, or for an empty title, the file's name, and nobody.
     tiers
         Which of `TIERS` to write.
     time_signature, bpm
@@ -250,7 +253,9 @@ class ChartMaker:
             tell("writing", 0.75)
             chart, clashes = without_collisions(chart)
             tiers = {tier: thin(chart, tier) for tier in options.tiers}
-            report = {**_told(heard, chart, quantised, tiers, clashes), "made": made_so}
+            warnings = (*heard.warnings, *_doubts(chart), *quantised.warnings)
+            told = _told(heard, chart, quantised, tiers)
+            report = {**told, "ride_and_bell_at_once": clashes, "warnings": list(warnings), "made": made_so}
             with atomic_path(folder) as scratch:
                 scratch.mkdir()
                 files, told = write_folder(
@@ -270,7 +275,6 @@ class ChartMaker:
                     spool=Path(temporary),
                 )
         tell("done", 1.0)
-        warnings = (*heard.warnings, *quantised.warnings)
         return MadeChart(folder, {what: folder / name for what, name in files.items()}, told, warnings)
 
     def _separator(self, asked: str) -> tuple[str, Path] | None:
@@ -312,8 +316,8 @@ class ChartMaker:
 
 def labels_of(path: Path, options: ChartOptions) -> tuple[str, str]:
     """Return a song's title and artist: as asked for, else those of its tags, else its file's name and nobody."""
-    tags = probe(path).tags if options.title is None or options.artist is None else {}
-    title = options.title if options.title is not None else tags.get("title") or path.stem
+    tags = probe(path).tags if not options.title or options.artist is None else {}
+    title = options.title or tags.get("title") or path.stem
     return title, options.artist if options.artist is not None else tags.get("artist", "")
 
 
@@ -345,6 +349,8 @@ def _hash(path: Path) -> str:
 
 def _made_before(folder: Path, made_so: Mapping[str, Any], replace: bool) -> MadeChart | None:
     """Return the chart that is in `folder` if it was made so; ConfigError where something else is to stay there."""
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise ConfigError(f"{folder.parent}: is a file: name a folder for the charts")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
@@ -370,16 +376,20 @@ def _check_drums(path: Path, heard: Transcription) -> None:
         )
 
 
-def _told(
-    heard: Transcription, chart: Chart, quantised: QuantiseReport, tiers: Mapping[str, Chart], clashes: int
-) -> dict[str, Any]:
+def _doubts(chart: Chart) -> list[str]:
+    quarters = sum(4 * chart.bars[bar].length for bar in {note.bar for note in chart.notes})
+    if len(chart.notes) >= _FEW_STROKES_A_QUARTER * quarters:
+        return []
+    return [f"only {len(chart.notes) / quarters:.1f} strokes were heard for each quarter note: are there drums in it?"]
+
+
+def _told(heard: Transcription, chart: Chart, quantised: QuantiseReport, tiers: Mapping[str, Chart]) -> dict[str, Any]:
     """Return what was done, for the JSON."""
     return {
         "duration_s": round(heard.duration_s, 4),
         "heard_in": dict(heard.sources),
         "notes": {tier: len(thinned.notes) for tier, thinned in tiers.items()},
         "levels": {tier: estimate_level(thinned) for tier, thinned in tiers.items()},
+        "tempo": tempo_text(chart),
         "quantising": quantised.to_dict(),
-        "ride_and_bell_at_once": clashes,
-        "warnings": [*heard.warnings, *quantised.warnings],
     }

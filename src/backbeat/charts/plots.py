@@ -63,14 +63,18 @@ LOOKS: tuple[Look, ...] = (
 )
 
 
-def headline(chart: Chart) -> str:
-    """Return the chart in one line: tempo, meters, bars, notes, level, length."""
+def tempo_text(chart: Chart) -> str:
+    """Return the tempo that a chart keeps, or between which it moves, but for a twentieth at either end."""
     bpm = np.array([tempo.bpm for bar in chart.bars for tempo in bar.tempi])
     low, high = np.percentile(bpm, [5, 95])
-    tempo = f"{np.median(bpm):.1f} BPM" if high < 1.03 * low else f"{low:.0f} to {high:.0f} BPM"
+    return f"{np.median(bpm):.1f} BPM" if high < 1.03 * low else f"{low:.0f} to {high:.0f} BPM"
+
+
+def headline(chart: Chart) -> str:
+    """Return the chart in one line: tempo, meters, bars, notes, level, length."""
     meters = list(dict.fromkeys(str(bar.signature) for bar in chart.bars))
     parts = [
-        tempo,
+        tempo_text(chart),
         ", ".join(meters[:4]) + (" …" if len(meters) > 4 else ""),
         f"{len(chart.bars):,} bars",
         f"{len(chart.notes):,} notes",

@@ -199,13 +199,11 @@ def _one(
 def told(folder: Path, report: Mapping[str, Any]) -> str:
     """Return a line that says what a chart is like, by what its maker reports."""
     quantised = report["quantising"]
-    tempi = [segment["bpm"] for segment in quantised["tempi"]]
-    slowest, quickest = f"{min(tempi):.1f}", f"{max(tempi):.1f}"
     levels = ", ".join(f"{tier} {level:.2f}" for tier, level in report["levels"].items())
     return (
         f"{folder}: {quantised['notes']} notes in {quantised['bars']} bars of "
         f"{', '.join(dict.fromkeys(segment['signature'] for segment in quantised['meters']))} at "
-        f"{slowest if slowest == quickest else f'{slowest} to {quickest}'} BPM, "
+        f"{report['tempo']}, "
         f"{quantised['from_grid']['median_ms']:.0f} ms from the grid; level: {levels}"
     )
 
