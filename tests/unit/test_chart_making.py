@@ -1,20 +1,24 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
+import jsonschema
 import numpy as np
 import pytest
 import soundfile
 from rendered_pieces import write_rock
 
+from backbeat.analysis.result import ModelOrigin
 from backbeat.audio import encode
-from backbeat.charts.chart import Strokes
+from backbeat.charts.chart import Bar, Chart, ChartNote, Strokes, Tempo, strokes_of
 from backbeat.charts.chart_json import chart_schema, read_chart_json
 from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.validator import check_dtx
-from backbeat.charts.making import ChartMaker, ChartOptions, MadeChart, labels_of
-from backbeat.charts.transcribe import Modes
+from backbeat.charts.making import ChartMaker, ChartOptions, MadeChart, _doubts, labels_of
+from backbeat.charts.transcribe import Modes, Transcriber, Transcription
 from backbeat.errors import AudioNotFoundError, ConfigError, CorpusError, DrumlessAudioError, ModelError
-from backbeat.music import Onsets, TimeSignature
+from backbeat.music import Beats, Onsets, TimeSignature
 from backbeat.onset.matching import count_matches
 
 SECONDS = 24.0
@@ -72,8 +76,6 @@ def test_what_is_read_back_is_what_was_played(made: MadeChart, song: tuple[Path,
 
 def test_titles_are_kept_where_the_format_can_hold_them(made: MadeChart) -> None:
     document = json.loads(made.files["json"].read_text(encoding="utf-8"))
-    import jsonschema
-
     jsonschema.validate(document, chart_schema())
     assert (document["title"], document["artist"]) == ("Löwe; 獅子 🦁", "A B")
     headers = made.files["extreme"].read_bytes().decode("cp932").splitlines()
@@ -170,13 +172,31 @@ def test_with_stems_the_drums_are_heard_alone_and_left_out_of_the_music(
 
 
 def test_sparse_strokes_are_doubted() -> None:
-    from backbeat.charts.chart import Bar, Chart, ChartNote, Tempo
-    from backbeat.charts.making import _doubts
-
     bars = (Bar(1.0, (Tempo(0, 120.0),), TimeSignature(4, 4)),) * 3
     notes = tuple(ChartNote(bar, 48 * place, "snare", 0.5, 0.0) for bar in (0, 1) for place in range(5))
     assert _doubts(Chart(bars, notes)) == ["only 1.2 strokes were heard for each quarter note: are there drums in it?"]
     assert _doubts(Chart(bars, (*notes, *(ChartNote(0, 48 * place, "kick", 0.5, 0.0) for place in range(2))))) == []
+
+
+class Talk:
+    """Hears a stroke about every second, none with the beat, in place of a transcriber."""
+
+    models: Mapping[str, ModelOrigin] = {}
+
+    def transcribe(self, path: Path, **_: object) -> Transcription:
+        times_s = np.arange(1.0, 30.0) + np.random.default_rng(3).uniform(-0.4, 0.4, 29)
+        beats = Beats(np.arange(0.0, 31.0), np.arange(31) % 4 + 1)
+        strokes = strokes_of(times_s, ["snare"] * 29, np.full(29, 0.5))
+        return Transcription(strokes, beats, 31.0, times_s, np.zeros((2, 100), np.float32), {"snare": "mix"}, {})
+
+
+def test_few_strokes_that_keep_to_no_beat_are_refused_unless_the_tempo_is_given(tmp_path: Path) -> None:
+    maker = ChartMaker(cast(Transcriber, Talk()))
+    encode(tmp_path / "talk.wav", np.random.default_rng(4).normal(0, 0.1, (1, 31 * 8000)), 8000)
+    with pytest.raises(DrumlessAudioError, match=r"few strokes, \d+ ms from any beat; .* give the tempo \(--bpm\)"):
+        maker.make(tmp_path / "talk.wav", tmp_path / "chart")
+    made = maker.make(tmp_path / "talk.wav", tmp_path / "chart", ChartOptions(bpm=60.0, plot=False))
+    assert made.warnings == ("only 0.9 strokes were heard for each quarter note: are there drums in it?",)
 
 
 def test_a_soundfont_that_is_none_is_refused_before_anything_is_heard(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ _DRUMS = "drums"
 _LEAST_STROKES_A_MINUTE = 20.0
 #: Fewer strokes a quarter note than this, where there are any, may be none: speech has about one, grooves two and more.
 _FEW_STROKES_A_QUARTER = 1.5
+#: Few strokes that are further than this from the divisions of beats, in the median, are none: drummers keep within 10.
+_NO_BEAT_MS = 18.0
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,15 @@ class ChartMaker:
             tell("writing", 0.75)
             chart, clashes = without_collisions(chart)
             tiers = {tier: thin(chart, tier) for tier in options.tiers}
-            warnings = (*heard.warnings, *_doubts(chart), *quantised.warnings)
+            doubts = _doubts(chart)
+            away_ms = quantised.from_grid.median_ms
+            if doubts and options.bpm is None and away_ms > _NO_BEAT_MS:
+                raise DrumlessAudioError(
+                    path,
+                    f"has no drums that could be charted: few strokes, {away_ms:.0f} ms from any beat; "
+                    "if it has some, give the tempo (--bpm)",
+                )
+            warnings = (*heard.warnings, *doubts, *quantised.warnings)
             told = _told(heard, chart, quantised, tiers)
             report = {**told, "ride_and_bell_at_once": clashes, "warnings": list(warnings), "made": made_so}
             with atomic_path(folder) as scratch:
