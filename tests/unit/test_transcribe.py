@@ -184,7 +184,7 @@ def test_what_cannot_be_heard_is_refused(transcriber: Transcriber, song: Path, t
 def test_models_must_exist_and_share_a_spectrogram(tmp_path: Path) -> None:
     tiny = save_tiny_models(tmp_path / "tiny")
     loaded = Transcriber.load(tiny)
-    assert loaded.models["onset"].name == "tiny-onset"
+    assert loaded.models_of(Modes())["onset"].name == "tiny-onset"
     with pytest.raises(ModelError, match="different spectrograms"):
         Transcriber(
             BeatTracker.from_folder(tiny["beat"]),

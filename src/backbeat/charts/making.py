@@ -228,7 +228,7 @@ class ChartMaker:
             "options": options.to_dict(),
             "separation": None if separator is None else separator[0],
             "soundfont_sha256": None if self._soundfont is None else sha256_file(self._soundfont),
-            "models": {task: asdict(origin) for task, origin in self._transcriber.models.items()},
+            "models": {task: asdict(origin) for task, origin in self._transcriber.models_of(options.modes).items()},
         }
         if before := _made_before(folder, made_so, replace):
             return before
@@ -255,20 +255,12 @@ class ChartMaker:
             tell("writing", 0.75)
             chart, clashes = without_collisions(chart)
             tiers = {tier: thin(chart, tier) for tier in options.tiers}
-            doubts = _doubts(chart)
-            away_ms = quantised.from_grid.median_ms
-            if doubts and options.bpm is None and away_ms > _NO_BEAT_MS:
-                raise DrumlessAudioError(
-                    path,
-                    f"has no drums that could be charted: few strokes, {away_ms:.0f} ms from any beat; "
-                    "if it has some, give the tempo (--bpm)",
-                )
-            warnings = (*heard.warnings, *doubts, *quantised.warnings)
-            told = _told(heard, chart, quantised, tiers)
-            report = {**told, "ride_and_bell_at_once": clashes, "warnings": list(warnings), "made": made_so}
+            warnings = (*heard.warnings, *_doubts(path, chart, quantised, options), *quantised.warnings)
+            found = _found(heard, chart, quantised, tiers)
+            found |= {"ride_and_bell_at_once": clashes, "warnings": list(warnings), "made": made_so}
             with atomic_path(folder) as scratch:
                 scratch.mkdir()
-                files, told = write_folder(
+                files, report = write_folder(
                     scratch,
                     Song(
                         *labels_of(path, options),
@@ -278,14 +270,14 @@ class ChartMaker:
                     ),
                     chart,
                     tiers,
-                    report,
+                    found,
                     plot=options.plot,
                     soundfont=self._soundfont,
                     limits=self._limits,
                     spool=Path(temporary),
                 )
         tell("done", 1.0)
-        return MadeChart(folder, {what: folder / name for what, name in files.items()}, told, warnings)
+        return MadeChart(folder, {what: folder / name for what, name in files.items()}, report, warnings)
 
     def _separator(self, asked: str) -> tuple[str, Path] | None:
         """Return the label and the folder of the separation model that is to be used, None for none."""
@@ -386,14 +378,19 @@ def _check_drums(path: Path, heard: Transcription) -> None:
         )
 
 
-def _doubts(chart: Chart) -> list[str]:
+def _doubts(path: Path, chart: Chart, quantised: QuantiseReport, options: ChartOptions) -> list[str]:
+    """Say what speaks against drums; refuse what keeps to no beat either, unless its tempo is given."""
     quarters = sum(4 * chart.bars[bar].length for bar in {note.bar for note in chart.notes})
     if len(chart.notes) >= _FEW_STROKES_A_QUARTER * quarters:
         return []
+    away_ms = quantised.from_grid.median_ms
+    if options.bpm is None and away_ms > _NO_BEAT_MS:
+        cause = f"has no drums that could be charted: few strokes, {away_ms:.0f} ms from any beat"
+        raise DrumlessAudioError(path, f"{cause}; if it has some, give the tempo (--bpm)")
     return [f"only {len(chart.notes) / quarters:.1f} strokes were heard for each quarter note: are there drums in it?"]
 
 
-def _told(heard: Transcription, chart: Chart, quantised: QuantiseReport, tiers: Mapping[str, Chart]) -> dict[str, Any]:
+def _found(heard: Transcription, chart: Chart, quantised: QuantiseReport, tiers: Mapping[str, Chart]) -> dict[str, Any]:
     """Return what was done, for the JSON."""
     return {
         "duration_s": round(heard.duration_s, 4),

@@ -158,12 +158,17 @@ class Transcriber:
         folders = shipped_models() | {check_task(task): Path(folder) for task, folder in (models or {}).items()}
         return cls(BeatTracker.from_folder(folders["beat"]), OnsetDetector.from_folder(folders["onset"]))
 
-    @property
-    def models(self) -> dict[str, ModelOrigin]:
-        """Where the answers come from, by task."""
+    def models_of(self, modes: Modes) -> dict[str, ModelOrigin]:
+        """Where the answers of these modes come from, by task."""
         from backbeat.analysis.analyzer import origin_of
+        from backbeat.analysis.result import ModelOrigin
+        from backbeat.charts.classify import shipped_classifier
 
-        return {"beat": origin_of(self._beat.spec), "onset": origin_of(self._onset.spec)}
+        models = {"beat": origin_of(self._beat.spec), "onset": origin_of(self._onset.spec)}
+        if modes.advanced_features:
+            spec = shipped_classifier().spec
+            models["strokes"] = ModelOrigin(spec.name, spec.version, None, None)
+        return models
 
     def transcribe(
         self,
@@ -217,7 +222,7 @@ class Transcriber:
             onsets_s=onsets.times_s[onsets.times_s <= duration_s],
             outline=waveform_outline(song.mono, OUTLINE_POINTS),
             sources={name: "drums" if stem is not None and name in DRUMS_FROM_STEM else "mix" for name in DRUMS},
-            models=self.models,
+            models=self.models_of(modes),
             warnings=tuple(
                 dict.fromkeys((*song.warnings, *(() if stem is None else stem.warnings), *self._doubts(modes)))
             ),
