@@ -150,8 +150,7 @@ def struck(
 def hits_within(hits: Onsets, duration_s: float) -> Onsets:
     """Leave out what refinement has put past the end of the audio."""
     inside = hits.times_s <= duration_s
-    names = [name for name, kept in zip(hits.classes, inside, strict=True) if kept]
-    return Onsets(hits.times_s[inside], names, hits.velocities[inside])
+    return _those(hits, inside)
 
 
 def in_two_hands(hits: Onsets, sureness: NDArray[np.floating], frame_rate_hz: float) -> Onsets:
@@ -185,8 +184,7 @@ def in_two_hands(hits: Onsets, sureness: NDArray[np.floating], frame_rate_hz: fl
         toms = [index for index in surest if hits.classes[index] in TOMS]
         struck = [index for index in surest if index not in toms[1:]][:2]
         kept[[index for index in together if index not in struck]] = False
-    names = [name for name, stays in zip(hits.classes, kept, strict=True) if stays]
-    return Onsets(hits.times_s[kept], names, hits.velocities[kept])
+    return _those(hits, kept)
 
 
 def without_doubles(hits: Onsets, drum_probabilities: NDArray[np.floating], frame_rate_hz: float) -> Onsets:
@@ -217,8 +215,7 @@ def without_doubles(hits: Onsets, drum_probabilities: NDArray[np.floating], fram
                 continue
             kept[strokes[before if activation[-1] > activation[0] else number]] = False
             before = number if activation[-1] > activation[0] else before
-    names = [name for name, stays in zip(hits.classes, kept, strict=True) if stays]
-    return Onsets(hits.times_s[kept], names, hits.velocities[kept])
+    return _those(hits, kept)
 
 
 def _are_two(
@@ -233,3 +230,8 @@ def _are_two(
         is_grace = drum in FLAMMED and velocities[0] <= GRACE_SHARE * velocities[1]
         return valley <= (GRACE_VALLEY_SHARE if is_grace else VALLEY_SHARE)
     return valley <= VALLEY_SHARE and second >= SURE_SHARE * first
+
+
+def _those(hits: Onsets, chosen: NDArray[np.bool_]) -> Onsets:
+    names = [name for name, wanted in zip(hits.classes, chosen, strict=True) if wanted]
+    return Onsets(hits.times_s[chosen], names, hits.velocities[chosen])
