@@ -37,9 +37,9 @@ from backbeat.charts.chart import LANES, Chart, Strokes, strokes_of
 from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
 from backbeat.charts.making import ChartMaker, ChartOptions
-from backbeat.charts.quantise import quantise
-from backbeat.charts.quantise_report import QuantiseReport
-from backbeat.charts.transcribe import Modes, Transcriber, Transcription
+from backbeat.charts.quantising.quantise import quantise
+from backbeat.charts.quantising.quantise_report import QuantiseReport
+from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcription
 from backbeat.corpus.rendered.compose import ComposeParams, compose
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.render import AudioFormat, render_score, write_audio

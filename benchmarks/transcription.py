@@ -23,8 +23,8 @@ from backbeat.analysis.hearing import hear
 from backbeat.charts.chart import LANES, Strokes
 from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
-from backbeat.charts.quantise import QuantiseOptions, quantise
-from backbeat.charts.transcribe import Modes, Transcriber, Transcription
+from backbeat.charts.quantising.quantise import QuantiseOptions, quantise
+from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcription
 from backbeat.corpus.annotated import AnnotatedTrack
 from backbeat.corpus.mdb_drums import read_mdb_drums
 from backbeat.errors import BackbeatError

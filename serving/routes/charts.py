@@ -78,7 +78,7 @@ async def chart(
     def options() -> ChartOptions:
         # Here, since much comes with it; and beside the requests.
         from backbeat.charts.making import ChartOptions
-        from backbeat.charts.transcribe import Modes
+        from backbeat.charts.transcription.transcribe import Modes
 
         return ChartOptions(
             title=_line("title", title),

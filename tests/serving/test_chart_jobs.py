@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 
 import serving.working
 from backbeat.charts.making import ChartOptions, MadeChart
-from backbeat.charts.transcribe import Modes
+from backbeat.charts.transcription.transcribe import Modes
 from backbeat.cli import app as commands
 from backbeat.client import Client
 from backbeat.errors import ConfigError, ModelError, ServiceError, SilentAudioError, TimeLimitError

@@ -16,7 +16,7 @@ from backbeat.charts.chart_json import chart_schema, read_chart_json
 from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.validator import check_dtx
 from backbeat.charts.making import ChartMaker, ChartOptions, MadeChart, labels_of
-from backbeat.charts.transcribe import Modes, Transcriber, Transcription
+from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcription
 from backbeat.errors import AudioNotFoundError, ConfigError, CorpusError, DrumlessAudioError, ModelError
 from backbeat.music import Beats, Onsets, TimeSignature
 from backbeat.onset.matching import count_matches

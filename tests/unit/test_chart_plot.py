@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbeat.charts.chart import LANES, Bar, Chart, Tempo
-from backbeat.charts.page import Page, labels_of
-from backbeat.charts.plots import LOOKS, headline, plot_chart
-from backbeat.charts.systems import bar_numbers, systems_of
+from backbeat.charts.picture.page import Page, labels_of
+from backbeat.charts.picture.plots import LOOKS, headline, plot_chart
+from backbeat.charts.picture.systems import bar_numbers, systems_of
 from backbeat.errors import ConfigError
 from backbeat.look import DRUM_COLOURS
 from backbeat.music import TimeSignature

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backbeat.charts.chart import BAR_TICKS, LANES, Chart, Strokes, strokes_of
-from backbeat.charts.quantise import QuantiseOptions, quantise
-from backbeat.charts.quantise_report import QuantiseReport
+from backbeat.charts.quantising.quantise import QuantiseOptions, quantise
+from backbeat.charts.quantising.quantise_report import QuantiseReport
 from backbeat.music import Beats
 
 BEAT_S, START_S = 0.5, 0.25

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backbeat.charts.chart import Chart, Strokes, strokes_of
-from backbeat.charts.quantise import QuantiseOptions, quantise
-from backbeat.charts.quantise_report import QuantiseReport
+from backbeat.charts.quantising.quantise import QuantiseOptions, quantise
+from backbeat.charts.quantising.quantise_report import QuantiseReport
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backbeat.charts.tempo_map import TempoMap, as_written, fit_tempo_map
+from backbeat.charts.quantising.tempo_map import TempoMap, as_written, fit_tempo_map
 from backbeat.errors import ConfigError
 
 RNG_SEED = 5

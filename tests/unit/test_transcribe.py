@@ -13,7 +13,7 @@ from tiny_models import save_tiny_models
 from backbeat.analysis.analyzer import shipped_models
 from backbeat.audio import AudioLimits
 from backbeat.beat.tracker import BeatTracker
-from backbeat.charts.transcribe import DRUMS_FROM_STEM, Modes, Transcriber, Transcription
+from backbeat.charts.transcription.transcribe import DRUMS_FROM_STEM, Modes, Transcriber, Transcription
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, DrumSetup, Kit, strike
 from backbeat.corpus.rendered.score import Note
 from backbeat.corpus.rendered.synthesise import SoundfontKit, default_soundfont, load_soundfont

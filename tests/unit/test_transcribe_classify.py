@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backbeat.analysis.analyzer import shipped_models
-from backbeat.charts.classify import (
+from backbeat.charts.transcription.classify import (
     SPEC,
     StrokeClassifier,
     describe,
@@ -19,8 +19,8 @@ from backbeat.charts.classify import (
     stroke_times_s,
     velocities_at,
 )
-from backbeat.charts.classify_songs import SongJob, StrokeTraining, described_song, hear_song, jobs_of
-from backbeat.charts.classify_train import card_of, settled, train
+from backbeat.charts.transcription.classify_songs import SongJob, StrokeTraining, described_song, hear_song, jobs_of
+from backbeat.charts.transcription.classify_train import card_of, settled, train
 from backbeat.errors import ConfigError, ModelError
 from backbeat.music import DRUMS, Onsets
 

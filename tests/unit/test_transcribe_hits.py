@@ -7,7 +7,7 @@ import pytest
 import soxr
 
 from backbeat.analysis.analyzer import shipped_models
-from backbeat.charts.hits import in_two_hands, struck, without_doubles
+from backbeat.charts.transcription.hits import in_two_hands, struck, without_doubles
 from backbeat.corpus.rendered.acoustic import acoustic_kit
 from backbeat.corpus.rendered.kits import SYNTHESIS_RATE_HZ, Kit, strike
 from backbeat.corpus.rendered.score import Note

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbeat.charts.lanes import attack_places, in_lanes, sides
+from backbeat.charts.transcription.lanes import attack_places, in_lanes, sides
 from backbeat.music import Onsets
 
 RATE_HZ = 24000

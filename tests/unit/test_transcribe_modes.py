@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_models import save_tiny_models
 
-from backbeat.charts.modes import listened
-from backbeat.charts.modes_rock import COUNTS, lean_at, leaned, log_odds
+from backbeat.charts.transcription.modes import listened
+from backbeat.charts.transcription.modes_rock import COUNTS, lean_at, leaned, log_odds
 from backbeat.features import LogMel, log_mel
 from backbeat.music import DRUMS, Beats
 from backbeat.onset.detector import OnsetDetector

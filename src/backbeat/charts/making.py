@@ -15,11 +15,11 @@ from backbeat.charts.chart_json import read_chart_json
 from backbeat.charts.dtx.writer import without_collisions
 from backbeat.charts.kit import kit_sounds
 from backbeat.charts.levels import estimate_level
-from backbeat.charts.plots import tempo_text
-from backbeat.charts.quantise import QuantiseOptions, quantise
-from backbeat.charts.quantise_report import QuantiseReport
+from backbeat.charts.picture.plots import tempo_text
+from backbeat.charts.quantising.quantise import QuantiseOptions, quantise
+from backbeat.charts.quantising.quantise_report import QuantiseReport
 from backbeat.charts.tiers import TIERS, thin
-from backbeat.charts.transcribe import Modes, Transcriber, Transcription
+from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcription
 from backbeat.charts.writing import FILES, RECORD, Song, write_folder
 from backbeat.errors import (
     AnnotationError,

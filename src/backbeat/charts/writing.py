@@ -21,7 +21,7 @@ from backbeat.charts.dtx.text import cp932_text, plain_text
 from backbeat.charts.dtx.writer import DtxHeader, Sound, write_dtx
 from backbeat.charts.kit import write_kit
 from backbeat.charts.midi import write_midi
-from backbeat.charts.plots import headline, plot_chart
+from backbeat.charts.picture.plots import headline, plot_chart
 
 #: What a folder of a chart says of itself.
 RECORD = "chart.json"

@@ -99,7 +99,7 @@ def chart(
     the four modes (--rock, --ensemble, --multi-scale, --advanced-features) does to the score is in docs/charts.md.
     """
     from backbeat.charts.making import ChartMaker, ChartOptions
-    from backbeat.charts.transcribe import Modes
+    from backbeat.charts.transcription.transcribe import Modes
     from backbeat.cli.analyzing import parse_models
     from backbeat.music import TimeSignature
     from backbeat.settings import listed

@@ -162,7 +162,7 @@ class Transcriber:
         """Where the answers of these modes come from, by task."""
         from backbeat.analysis.analyzer import origin_of
         from backbeat.analysis.result import ModelOrigin
-        from backbeat.charts.classify import shipped_classifier
+        from backbeat.charts.transcription.classify import shipped_classifier
 
         models = {"beat": origin_of(self._beat.spec), "onset": origin_of(self._onset.spec)}
         if modes.advanced_features:
@@ -199,8 +199,8 @@ class Transcriber:
         """
         from backbeat.analysis.analyzer import beats_within
         from backbeat.analysis.hearing import OUTLINE_POINTS, waveform_outline
-        from backbeat.charts.hits import hits_of, hits_within
-        from backbeat.charts.lanes import in_lanes
+        from backbeat.charts.transcription.hits import hits_of, hits_within
+        from backbeat.charts.transcription.lanes import in_lanes
 
         song = self._decode(path, limits)
         stem = None if drums is None else self._decode(drums, limits, allow_silence=True)
@@ -231,7 +231,7 @@ class Transcriber:
     def _doubts(self, modes: Modes) -> Iterator[str]:
         """Yield a warning where the second judge of strokes learned from another onset model than this one."""
         if modes.advanced_features:
-            from backbeat.charts.classify import shipped_classifier
+            from backbeat.charts.transcription.classify import shipped_classifier
 
             learned, heard = shipped_classifier().spec.listener, self._onset.spec
             if learned != f"{heard.name} {heard.version}":
@@ -253,7 +253,7 @@ class Transcriber:
 
     def _activations(self, sound: _Sound, modes: Modes) -> NDArray[np.float32]:
         """Return what the onset model says of each frame, shape (frames, 21), in the ways of listening asked for."""
-        from backbeat.charts.modes import listened
+        from backbeat.charts.transcription.modes import listened
 
         return listened(
             self._onset, sound.mono, sound.spectrogram, ensemble=modes.ensemble, multi_scale=modes.multi_scale
@@ -264,7 +264,7 @@ class Transcriber:
     ) -> NDArray[np.float64] | None:
         """Return from where crashes sound, -1 (left) to 1, or None where the recording or their number cannot tell."""
         from backbeat.audio import AudioLimits, decode
-        from backbeat.charts.lanes import FEWEST_OF_A_SIDE, attack_places
+        from backbeat.charts.transcription.lanes import FEWEST_OF_A_SIDE, attack_places
 
         if sound.info.channels != 2 or times_s.size < 2 * FEWEST_OF_A_SIDE:
             return None

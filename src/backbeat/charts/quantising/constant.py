@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backbeat.beat.meter import estimate_tempo_bpm, estimate_time_signature
-from backbeat.charts.bars import Layout, lay_out_bars
 from backbeat.charts.chart import Strokes
-from backbeat.charts.tempo_map import TempoMap
+from backbeat.charts.quantising.bars import Layout, lay_out_bars
+from backbeat.charts.quantising.tempo_map import TempoMap
 from backbeat.music import Beats, TimeSignature
 
 #: Beats heard that are as many times as fast as those given are the same tempo, counted otherwise.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solveh_banded
 
 from backbeat.charts.chart import BPM_DECIMALS, HIGHEST_BPM, LOWEST_BPM
-from backbeat.charts.tempo_segments import SegmentParams, beat_deviation_s, changes_of_tempo, stray_beats
+from backbeat.charts.quantising.tempo_segments import SegmentParams, beat_deviation_s, changes_of_tempo, stray_beats
 from backbeat.errors import ConfigError
 
 #: A change of tempo that moves no beat by more than this is left out, seconds.

@@ -6,7 +6,7 @@ on two cores. No recording of music is used; drum sounds are those of the soundf
 
 The weights that ship were made by::
 
-    python -m backbeat.charts.classify_train src/backbeat/weights/strokes --soundfonts FluidR3_GM.sf2 \
+    python -m backbeat.charts.transcription.classify_train src/backbeat/weights/strokes --soundfonts FluidR3_GM.sf2 \
         MuseScore_General_Full.sf2 --kits kits/muldjord --performances groove
 
 (data/README.md says where these come from.)
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.charts.classify import StrokeClassifier, StrokeSpec
-from backbeat.charts.classify_songs import HeardSong, StrokeTraining, heard_songs, jobs_of, listener
+from backbeat.charts.transcription.classify import StrokeClassifier, StrokeSpec
+from backbeat.charts.transcription.classify_songs import HeardSong, StrokeTraining, heard_songs, jobs_of, listener
 from backbeat.errors import BackbeatError, ConfigError
 from backbeat.music import DRUMS
 from backbeat.onset.score import WINDOW_S
@@ -173,9 +173,9 @@ def card_of(spec: StrokeSpec, training: StrokeTraining) -> str:
 {spec.networks} networks that judge each stroke of a drum transcription again (`backbeat chart --advanced-features`):
 {", ".join(DRUMS)}.
 
-Trained by `python -m backbeat.charts.classify_train` (seed {spec.seed}) on {spec.strokes:,} moments of {spec.songs}
-rendered songs as {spec.listener} hears them; thresholds settled on {training.valid_songs} others. No recording of music
-was used.
+Trained by `python -m backbeat.charts.transcription.classify_train` (seed {spec.seed}) on {spec.strokes:,} moments of
+{spec.songs} rendered songs as {spec.listener} hears them; thresholds settled on {training.valid_songs} others. No
+recording of music was used.
 
 - Sounds beside TimGM6mb and modelled drums: {", ".join(sounds) or "none"}
 - Drumming beside composed patterns: {"human performances" if training.performances else "none"}

@@ -226,9 +226,8 @@ class StrokeClassifier:
             spec = StrokeSpec(**{**values, "hidden": tuple(values["hidden"])})
             return cls(spec, load_file(folder / WEIGHTS))
         except (FileNotFoundError, NotADirectoryError):
-            raise ModelError(
-                f"{folder}: no stroke classifier here; `python -m backbeat.charts.classify_train` makes one"
-            ) from None
+            train = "python -m backbeat.charts.transcription.classify_train"
+            raise ModelError(f"{folder}: no stroke classifier here; `{train}` makes one") from None
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the stroke classifier cannot be read: {error}") from None
 
@@ -276,4 +275,4 @@ class StrokeClassifier:
 @lru_cache(maxsize=1)
 def shipped_classifier() -> StrokeClassifier:
     """Return the classifier that comes with the package; ModelError where it is missing."""
-    return StrokeClassifier.from_folder(Path(__file__).resolve().parent.parent / "weights" / "strokes")
+    return StrokeClassifier.from_folder(Path(__file__).resolve().parents[2] / "weights" / "strokes")

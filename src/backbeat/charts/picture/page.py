@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backbeat.charts.chart import Chart
-from backbeat.charts.systems import System, bar_numbers
+from backbeat.charts.picture.systems import System, bar_numbers
 
 #: Measures of the page, inches.
 WIDTH, LEFT, RIGHT, _TOP, _BOTTOM = 16.0, 1.15, 0.45, 1.15, 0.55

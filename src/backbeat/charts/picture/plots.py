@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from backbeat.analysis.plots import clock
 from backbeat.charts.chart import BAR_TICKS, Chart
 from backbeat.charts.levels import estimate_level
-from backbeat.charts.page import LANE_HEIGHT, LEFT, RIGHT, WAVE_HEIGHT, WIDTH, Page, labels_of
-from backbeat.charts.systems import bar_numbers, systems_of
+from backbeat.charts.picture.page import LANE_HEIGHT, LEFT, RIGHT, WAVE_HEIGHT, WIDTH, Page, labels_of
+from backbeat.charts.picture.systems import bar_numbers, systems_of
 from backbeat.look import DRUM_COLOURS, FAINT, INK, SOFT, WAVE, drawing
 
 _DPI = 150

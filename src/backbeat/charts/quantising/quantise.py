@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backbeat.beat.meter import estimate_time_signature
-from backbeat.charts.bars import BarPlan, Layout, lay_out_bars
 from backbeat.charts.chart import BAR_TICKS, LENGTH_DECIMALS, Bar, Chart, ChartNote, Strokes, Tempo
-from backbeat.charts.constant import lay_out_at_tempo
-from backbeat.charts.grid import STATES, Divided, divide, groups_of
-from backbeat.charts.marking import marked_beats, without_habits
-from backbeat.charts.placing import Placed, place_strokes
-from backbeat.charts.quantise_report import QuantiseReport, make_report
-from backbeat.charts.tempo_map import TempoMap, as_written, fit_tempo_map, refitted
-from backbeat.charts.tempo_segments import SegmentParams
+from backbeat.charts.quantising.bars import BarPlan, Layout, lay_out_bars
+from backbeat.charts.quantising.constant import lay_out_at_tempo
+from backbeat.charts.quantising.grid import STATES, Divided, divide, groups_of
+from backbeat.charts.quantising.marking import marked_beats, without_habits
+from backbeat.charts.quantising.placing import Placed, place_strokes
+from backbeat.charts.quantising.quantise_report import QuantiseReport, make_report
+from backbeat.charts.quantising.tempo_map import TempoMap, as_written, fit_tempo_map, refitted
+from backbeat.charts.quantising.tempo_segments import SegmentParams
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 

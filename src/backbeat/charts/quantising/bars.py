@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backbeat.beat.meter import estimate_time_signature
 from backbeat.charts.chart import Strokes
-from backbeat.charts.counting import LONGEST_EIGHTH_S, Counted, bar_phase, recounted, without_gaps
+from backbeat.charts.quantising.counting import LONGEST_EIGHTH_S, Counted, bar_phase, recounted, without_gaps
 from backbeat.errors import ConfigError
 from backbeat.music import Beats, TimeSignature
 

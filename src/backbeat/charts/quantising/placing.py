@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.charts.bars import BarPlan
 from backbeat.charts.chart import BAR_TICKS, Strokes
-from backbeat.charts.tempo_map import TempoMap
+from backbeat.charts.quantising.bars import BarPlan
+from backbeat.charts.quantising.tempo_map import TempoMap
 
 #: Ticks between the places of ever finer grids of a bar: 32nds, 24ths' halves, 64ths, 96ths, ... to every tick.
 _FINER = (12, 8, 6, 4, 3, 2, 1)

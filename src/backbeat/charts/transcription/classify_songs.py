@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.augment import Augmentation, augment
-from backbeat.charts.classify import describe, moments_of, stroke_times_s
+from backbeat.charts.transcription.classify import describe, moments_of, stroke_times_s
 from backbeat.errors import ConfigError
 from backbeat.music import DRUMS, Onsets
 

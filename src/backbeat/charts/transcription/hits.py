@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from backbeat.music import DRUMS, Onsets
 
 if TYPE_CHECKING:
-    from backbeat.charts.transcribe import Modes
+    from backbeat.charts.transcription.transcribe import Modes
     from backbeat.music import Beats
     from backbeat.onset.detector import OnsetDetector
 
@@ -72,7 +72,7 @@ def hits_of(
     modes
         How to judge.
     """
-    from backbeat.charts.modes import MULTI_SCALE_THRESHOLDS
+    from backbeat.charts.transcription.modes import MULTI_SCALE_THRESHOLDS
     from backbeat.onset.decode import decode_onsets
     from backbeat.onset.detector import split_outputs
 
@@ -94,7 +94,7 @@ def hits_of(
 
 
 def _swayed(activations: NDArray[np.float32], rate_hz: float, beats: Beats) -> NDArray[np.float32]:
-    from backbeat.charts.modes_rock import leaned
+    from backbeat.charts.transcription.modes_rock import leaned
 
     swayed = activations.copy()
     swayed[:, _DRUM_COLUMNS] = leaned(activations[:, _DRUM_COLUMNS], np.arange(len(activations)) / rate_hz, beats)
@@ -105,8 +105,14 @@ def _judged(
     activations: NDArray[np.float32], spectrogram: NDArray[np.float32], rate_hz: float, beats: Beats | None
 ) -> Onsets:
     """Let the stroke classifier say what is struck at each moment; beats are for a rock drummer's habits."""
-    from backbeat.charts.classify import describe, moments_of, shipped_classifier, stroke_times_s, velocities_at
-    from backbeat.charts.modes_rock import leaned
+    from backbeat.charts.transcription.classify import (
+        describe,
+        moments_of,
+        shipped_classifier,
+        stroke_times_s,
+        velocities_at,
+    )
+    from backbeat.charts.transcription.modes_rock import leaned
 
     moments = moments_of(activations)
     if moments.size == 0:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.charts.bars import BarPlan
 from backbeat.charts.chart import DIVISIONS, Chart, Strokes
-from backbeat.charts.grid import Divided
-from backbeat.charts.placing import Placed
-from backbeat.charts.tempo_map import TempoMap
+from backbeat.charts.quantising.bars import BarPlan
+from backbeat.charts.quantising.grid import Divided
+from backbeat.charts.quantising.placing import Placed
+from backbeat.charts.quantising.tempo_map import TempoMap
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.beat.viterbi import best_states
-from backbeat.charts.bars import BarPlan
+from backbeat.charts.quantising.bars import BarPlan
 
 #: The divisions that are considered, by name as in `chart.DIVISIONS`, coarse and fine.
 STATES: tuple[str, ...] = ("straight", "straight", "triplet", "triplet", "swing", "swing")

@@ -1,0 +1,1 @@
+"""A chart as a picture: systems of bars, as in a score."""
