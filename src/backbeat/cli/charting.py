@@ -16,7 +16,7 @@ from backbeat.errors import AudioError, AudioNotFoundError, BackbeatError, Confi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backbeat.charts.making import ChartMaker, ChartOptions
+    from backbeat.charts.making import ChartOptions
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -129,15 +129,20 @@ def chart(
     maker = ChartMaker.load(models, limits=limits, soundfont=soundfont)
     names = unique_names(songs)
     failed = 0
-    with _board(len(files)) as board:
-        for done, file in enumerate(files):
-            try:
-                if isinstance(file, AudioError):
-                    raise file
-                _one(maker, file, output / names[file], asked[file], force, board(file.name, done))
-            except BackbeatError as error:
-                failed += 1
-                sys.stderr.write(f"backbeat: error: {error}\n")
+    for number, file in enumerate(files, start=1):
+        try:
+            if isinstance(file, AudioError):
+                raise file
+            which = f"{number}/{len(files)} {file.name}" if len(files) > 1 else file.name
+            with _bar(which) as progress:
+                made = maker.make(file, output / names[file], asked[file], replace=force, progress=progress)
+        except BackbeatError as error:
+            failed += 1
+            sys.stderr.write(f"backbeat: error: {error}\n")
+            continue
+        for warning in made.warnings:
+            sys.stderr.write(f"backbeat: warning: {file}: {warning}\n")
+        typer.echo(f"{made.folder}: made already" if made.skipped else told(made.folder, made.report))
     if failed:
         raise typer.Exit(1)
 
@@ -182,20 +187,6 @@ def _ask(songs: list[Path], options: ChartOptions, batch: bool) -> dict[Path, Ch
     return asked
 
 
-def _one(
-    maker: ChartMaker,
-    song: Path,
-    folder: Path,
-    options: ChartOptions,
-    force: bool,
-    progress: Callable[[str, float], None],
-) -> None:
-    made = maker.make(song, folder, options, replace=force, progress=progress)
-    for warning in made.warnings:
-        sys.stderr.write(f"backbeat: warning: {song}: {warning}\n")
-    typer.echo(f"{made.folder}: made already" if made.skipped else told(made.folder, made.report))
-
-
 def told(folder: Path, report: Mapping[str, Any]) -> str:
     """Return a line that says what a chart is like, by what its maker reports."""
     quantised = report["quantising"]
@@ -209,20 +200,16 @@ def told(folder: Path, report: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _board(count: int) -> Iterator[Callable[[str, int], Callable[[str, float], None]]]:
-    """Show on stderr how far the songs are, where there is a terminal; give what tells it, for each song."""
+def _bar(name: str) -> Iterator[Callable[[str, float], None]]:
+    """Show on stderr how far a song is, where there is a terminal; give what moves it, until the song is done."""
     if not sys.stderr.isatty():
-        yield lambda _, __: lambda _, __: None
+        yield lambda _, __: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=count)
-
-        def song(name: str, done: int) -> Callable[[str, float], None]:
-            shown = name.replace("[", r"\[")
-            return lambda step, share: progress.update(task, completed=done + share, description=f"{shown}: {step}")
-
-        yield song
+        task = progress.add_task("", total=1.0)
+        shown = name.replace("[", r"\[")
+        yield lambda step, share: progress.update(task, completed=share, description=f"{shown}: {step}")
