@@ -16,9 +16,9 @@ on finer places, moved beside their place, and merged with another.
 
 Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training corpus
 does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes them
-shorter, `--notes-only` leaves the audio out, `--modes advanced_features` hears it in that mode, `--keep FOLDER` keeps
-audio between runs. `--whole` makes a whole chart folder of a song of four minutes, with what the command line does, and
-tells how long it took.
+shorter, `--notes-only` leaves the audio out, `--modes advanced_features` hears it in that mode, `--expressive` charts as
+that option does, `--keep FOLDER` keeps audio between runs. `--whole` makes a whole chart folder of a song of four
+minutes, with what the command line does, and tells how long it took.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from backbeat.charts.chart import LANES, Chart, Strokes, strokes_of
 from backbeat.charts.dtx.reader import read_dtx
 from backbeat.charts.dtx.writer import DtxHeader, Sound, without_collisions, write_dtx
 from backbeat.charts.making import ChartMaker, ChartOptions
-from backbeat.charts.quantising.quantise import quantise
+from backbeat.charts.quantising.quantise import QuantiseOptions, quantise
 from backbeat.charts.quantising.quantise_report import QuantiseReport
 from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcription
 from backbeat.corpus.rendered.compose import ComposeParams, compose
@@ -203,9 +203,9 @@ def row(name: str, how: str, result: Result, chart: Chart | None, report: Quanti
     return f"{text}{len(report.tempi):6}  {meters:12} {divisions:20} {report.finer:5}{report.moved:5}{report.merged:5}"
 
 
-def charted(heard: Transcription) -> tuple[Chart, QuantiseReport]:
+def charted(heard: Transcription, how: QuantiseOptions) -> tuple[Chart, QuantiseReport]:
     """Quantise what was heard."""
-    return quantise(heard.strokes, heard.beats, heard.onsets_s, heard.duration_s)
+    return quantise(heard.strokes, heard.beats, heard.onsets_s, heard.duration_s, how)
 
 
 def whole_chart_s(path: Path) -> float:
@@ -226,12 +226,14 @@ def main() -> None:
     parser.add_argument("--effects", type=float, default=0.25, help="strength of the effects on the sound, 0..1")
     names = [field.name for field in fields(Modes)]
     parser.add_argument("--modes", nargs="*", default=[], choices=names, help="ways of hearing the audio")
+    parser.add_argument("--expressive", action="store_true", help="keep the players' timing")
     parser.add_argument("--notes-only", action="store_true", help="leave the audio out")
     parser.add_argument("--stems", action="store_true", help="hear the true drum stem as well")
     parser.add_argument("--whole", action="store_true", help="time a whole chart of four minutes, and nothing else")
     parser.add_argument("--keep", type=Path, help="folder for the audio, which is not made anew")
     given = parser.parse_args()
     modes = Modes(**dict.fromkeys(given.modes, True))
+    options = QuantiseOptions(expressive=given.expressive)
     torch.set_num_threads(1)  # as the command line has it
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.keep or Path(scratch)
@@ -249,7 +251,7 @@ def main() -> None:
         for name in given.songs:
             score = song_of(name, given.seconds)
             played = strokes_from(score.onsets())
-            chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s)
+            chart, report = quantise(played, score.beats, score.onsets().times_s, score.duration_s, options)
             results: list[tuple[str, Result, Chart | None, QuantiseReport | None]] = []
             results.append(("notes", scored(played, read_back(chart, Path(scratch))), chart, report))
             if transcriber is not None:
@@ -257,7 +259,7 @@ def main() -> None:
                 for how, drums in [("audio", None), *([("stem", made.drums)] if given.stems else [])]:
                     began = time.perf_counter()
                     heard = transcriber.transcribe(made.song, drums=drums, modes=modes)
-                    chart, report = charted(heard)
+                    chart, report = charted(heard, options)
                     taken_s = time.perf_counter() - began
                     if drums is None:
                         results.append(("heard", scored(played, heard.strokes), None, None))
