@@ -16,8 +16,8 @@ on finer places, moved beside their place, and merged with another.
 
 Drums are played on the kit written for the style; `--kit-variety 1` draws other kits as often as the training corpus
 does, and `--effects 0.5` has half of its effects. `--songs rock waltz` takes some songs only, `--seconds 60` makes them
-shorter, `--notes-only` leaves the audio out, `--modes advanced_features` hears it in that mode, `--expressive` charts as
-that option does, `--keep FOLDER` keeps audio between runs. `--whole` makes a whole chart folder of a song of four
+shorter, `--notes-only` leaves the audio out, `--modes advanced_features` hears it in that mode, `--expressive` charts
+as that option does, `--keep FOLDER` keeps audio between runs. `--whole` makes a whole chart folder of a song of four
 minutes, with what the command line does, and tells how long it took.
 """
 
