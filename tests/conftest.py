@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,14 @@ from backbeat.monitoring.store import MonitoringStore
 
 if TYPE_CHECKING:
     from backbeat.registry import Registry
+
+
+@pytest.fixture(autouse=True)
+def _loggers_at_work() -> None:
+    """BentoML, once a test has configured it, disables every logger that there is; tests after it would hear nothing."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("backbeat.", "serving.", "pipelines.")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")
