@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _loggers_at_work() -> None:
-    """BentoML, once a test has configured it, disables every logger that there is; tests after it would hear nothing."""
+    """BentoML, once a test has configured it, disables all loggers there are: tests after it would hear nothing."""
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(("backbeat.", "serving.", "pipelines.")) and isinstance(logger, logging.Logger):
             logger.disabled = False
