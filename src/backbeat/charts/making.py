@@ -42,8 +42,8 @@ Progress = Callable[[str, float], None]
 _DRUMS = "drums"
 #: Fewer strokes a minute than this are no drumming: single false alarms in music without drums.
 _LEAST_STROKES_A_MINUTE = 20.0
-#: Fewer strokes a quarter note than this, where there are any, may be none: speech has about one, grooves two and more.
-_FEW_STROKES_A_QUARTER = 1.5
+#: Fewer strokes a quarter note and a second than these, where there are any, may be none: grooves have two and more.
+_FEW_STROKES_A_QUARTER, _FEW_STROKES_A_SECOND = 1.5, 2.0
 #: Few strokes that are further than this from the divisions of beats, in the median, are none: drummers keep within 10.
 _NO_BEAT_MS = 18.0
 
@@ -380,8 +380,11 @@ def _check_drums(path: Path, heard: Transcription) -> None:
 
 def _doubts(path: Path, chart: Chart, quantised: QuantiseReport, options: ChartOptions) -> list[str]:
     """Say what speaks against drums; refuse what keeps to no beat either, unless its tempo is given."""
-    quarters = sum(4 * chart.bars[bar].length for bar in {note.bar for note in chart.notes})
-    if len(chart.notes) >= _FEW_STROKES_A_QUARTER * quarters:
+    played = [chart.bars[bar] for bar in {note.bar for note in chart.notes}]
+    quarters, seconds = (
+        sum(values) for values in zip(*((4 * bar.length, bar.duration_s) for bar in played), strict=True)
+    )
+    if len(chart.notes) >= min(_FEW_STROKES_A_QUARTER * quarters, _FEW_STROKES_A_SECOND * seconds):
         return []
     away_ms = quantised.from_grid.median_ms
     if options.bpm is None and away_ms > _NO_BEAT_MS:
