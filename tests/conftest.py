@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _loggers_at_work() -> None:
-    """BentoML, once a test has configured it, disables all loggers there are: tests after it would hear nothing."""
+    """Undo what a test of before has left: BentoML disables all loggers there are, Celery hushes all but errors."""
+    logging.getLogger().setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(("backbeat.", "serving.", "pipelines.")) and isinstance(logger, logging.Logger):
             logger.disabled = False
