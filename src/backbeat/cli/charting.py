@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backbeat.cli.bars import file_bar
 from backbeat.errors import AudioError, AudioNotFoundError, BackbeatError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backbeat.charts.making import ChartOptions
 
 EPILOG = """[bold]Examples[/bold]
@@ -134,8 +132,14 @@ def chart(
             if isinstance(file, AudioError):
                 raise file
             which = f"{number}/{len(files)} {file.name}" if len(files) > 1 else file.name
-            with _bar(which) as progress:
-                made = maker.make(file, output / names[file], asked[file], replace=force, progress=progress)
+            with file_bar(which) as show:
+                made = maker.make(
+                    file,
+                    output / names[file],
+                    asked[file],
+                    replace=force,
+                    progress=lambda step, share: show(share, step),
+                )
         except BackbeatError as error:
             failed += 1
             sys.stderr.write(f"backbeat: error: {error}\n")
@@ -197,19 +201,3 @@ def told(folder: Path, report: Mapping[str, Any]) -> str:
         f"{report['tempo']}, "
         f"{quantised['from_grid']['median_ms']:.0f} ms from the grid; level: {levels}"
     )
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[str, float], None]]:
-    """Show on stderr how far a song is, where there is a terminal; give what moves it, until the song is done."""
-    if not sys.stderr.isatty():
-        yield lambda _, __: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=1.0)
-        shown = name.replace("[", r"\[")
-        yield lambda step, share: progress.update(task, completed=share, description=f"{shown}: {step}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from backbeat.cli.bars import file_bar
 from backbeat.errors import BackbeatError
 
 remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, correct, separate, chart, models.")
@@ -117,7 +116,7 @@ def separate(
     from backbeat.client import Client
 
     options = {"format": suffix, **({} if stems is None else {"stems": stems})}
-    with Client(url, key) as client, _bar(path.name) as progress:
+    with Client(url, key) as client, file_bar(path.name) as progress:
         made = client.separate(path, out, model=model, options=options, progress=progress)
     typer.echo(f"{out}: {', '.join(made)}")
 
@@ -183,22 +182,11 @@ def chart(
     }
     options = {name: value for name, value in asked.items() if value is not None}
     folder = output / unique_names([path])[path]
-    with Client(url, key) as client, _bar(path.name) as progress:
+    with Client(url, key) as client, file_bar(path.name) as progress:
         report = client.chart(path, folder, options=options, progress=progress)
     for warning in report["warnings"]:
         sys.stderr.write(f"backbeat: warning: {path}: {warning}\n")
     typer.echo(told(folder, report))
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[float], None]]:
-    """Show on stderr how far a file is, where there is a terminal; give what tells it."""
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(escape(name), total=1.0)
-        yield lambda share: bar.update(task, completed=share)
 
 
 @remote_app.command("models", epilog="Example: [bold]backbeat remote models --url https://music.example[/bold]")
