@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbeat import __version__
 from backbeat.audio import AudioLimits, probe
+from backbeat.audio.opening import open_file
 from backbeat.charts.chart_json import read_chart_json
 from backbeat.charts.dtx.writer import without_collisions
 from backbeat.charts.kit import kit_sounds
@@ -23,8 +24,6 @@ from backbeat.charts.transcription.transcribe import Modes, Transcriber, Transcr
 from backbeat.charts.writing import FILES, RECORD, Song, write_folder
 from backbeat.errors import (
     AnnotationError,
-    AudioError,
-    AudioNotFoundError,
     ConfigError,
     DrumlessAudioError,
     ModelError,
@@ -93,8 +92,11 @@ class ChartOptions:
         if not self.tiers:
             raise ConfigError(f"name at least one difficulty of {', '.join(TIERS)}")
         object.__setattr__(self, "tiers", tuple(tier for tier in TIERS if tier in self.tiers))
-        if self.bpm is not None and not 20 <= self.bpm <= 400:
-            raise ConfigError(f"a tempo of {self.bpm:g} BPM: choose 20 to 400 quarter notes a minute")
+        self.quantising()
+
+    def quantising(self) -> QuantiseOptions:
+        """Return what of this is the quantiser's, which says what it can do."""
+        return QuantiseOptions(self.time_signature, self.bpm, self.expressive)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values for JSON."""
@@ -250,7 +252,7 @@ class ChartMaker:
                 heard.beats,
                 heard.onsets_s,
                 heard.duration_s,
-                QuantiseOptions(options.time_signature, options.bpm, options.expressive),
+                options.quantising(),
             )
             tell("writing", 0.75)
             chart, clashes = without_collisions(chart)
@@ -341,12 +343,8 @@ def _untold(_: str, __: float) -> None:
 
 
 def _hash(path: Path) -> str:
-    try:
+    with open_file(path):  # which says what is wrong where it is no file
         return sha256_file(path)
-    except FileNotFoundError:
-        raise AudioNotFoundError(path, "does not exist") from None
-    except OSError as error:
-        raise AudioError(path, f"cannot be read: {error.strerror}") from None
 
 
 def _made_before(folder: Path, made_so: Mapping[str, Any], replace: bool) -> MadeChart | None:

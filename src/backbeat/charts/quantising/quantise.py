@@ -64,7 +64,7 @@ class QuantiseOptions:
 
     def __post_init__(self) -> None:
         if self.bpm is not None and not 20 <= self.bpm <= 400:
-            raise ConfigError(f"a tempo of {self.bpm:g} BPM: give 20 to 400 quarter notes a minute")
+            raise ConfigError(f"a tempo of {self.bpm:g} BPM must lie in range: choose 20 to 400 quarter notes a minute")
         if not 0.005 <= self.tolerance_s <= 0.1:
             raise ConfigError(f"tolerance_s must lie in 0.005..0.1, not {self.tolerance_s:g}")
 

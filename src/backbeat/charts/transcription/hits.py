@@ -188,8 +188,8 @@ def in_two_hands(hits: Onsets, sureness: NDArray[np.floating], frame_rate_hz: fl
             continue
         surest = sorted(together, key=how_sure, reverse=True)
         toms = [index for index in surest if hits.classes[index] in TOMS]
-        struck = [index for index in surest if index not in toms[1:]][:2]
-        kept[[index for index in together if index not in struck]] = False
+        played = [index for index in surest if index not in toms[1:]][:2]
+        kept[[index for index in together if index not in played]] = False
     return _those(hits, kept)
 
 
