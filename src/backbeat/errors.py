@@ -16,6 +16,8 @@
     ├── ModelError                a model that is missing, damaged or made for something else
     ├── RegistryError             a registry of models that cannot be used, or has changed meanwhile
     ├── MonitoringError           a database of monitoring that cannot be used, or rows too few to judge
+    ├── CatalogueError            a catalogue that cannot be used, or lacks what is asked for
+    │   └── UnknownItemError      no such track, beat or user
     ├── RetrainingError           a retraining that cannot go on: names the step's log
     │   └── RetrainingBusyError   another one is at work (exit code 6)
     ├── ResourceError             memory, disk or permission that a piece of work needs and lacks
@@ -122,6 +124,14 @@ class RegistryError(BackbeatError):
 
 class MonitoringError(BackbeatError):
     """A database of monitoring that cannot be used, or rows that are too few to judge by."""
+
+
+class CatalogueError(BackbeatError):
+    """A catalogue that cannot be used, or lacks what is asked for: nothing in it that fits, say."""
+
+
+class UnknownItemError(CatalogueError):
+    """There is no such track, beat or user."""
 
 
 class RetrainingError(BackbeatError):
