@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from backbeat.analysis.analyzer import Analyzer
 from backbeat.corpus.contract import read_corpus
-from backbeat.dataset import TASKS, content_hashes
+from backbeat.dataset import TASKS, content_hashes, read_lines
 from backbeat.errors import CorpusError
 from backbeat.files import atomic_path
 from backbeat.monitoring.reference import REFERENCE, Reference
@@ -23,9 +23,11 @@ from pipelines.settings import read, stage
 def main(config: DictConfig) -> None:
     settings, paths = read(ReferenceSettings, config.drift.reference), config.paths
     labels = Path(paths.labels)
-    names = sorted(path.stem for path in (labels / "audio").glob("*.jsonl"))
+    # Halves of songs are no music that comes in.
+    halves = {path.stem for path in (labels / "pairing").glob("*.jsonl") if read_lines(path)}
+    names = sorted({path.stem for path in (labels / "audio").glob("*.jsonl")} - halves)
     if not names:
-        raise CorpusError(f"{labels}: no corpus is validated; `dvc repro` does it")
+        raise CorpusError(f"{labels}: no corpus of whole pieces is validated; `dvc repro` does it")
     wanted = choose([read_corpus(Path(paths.corpora) / name) for name in names], settings)
     models = {task: Path(paths.models) / task for task in TASKS}
     # Before hundreds of tracks are heard: whether the models are there at all.

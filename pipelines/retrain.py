@@ -18,7 +18,7 @@ import typer
 import yaml
 from hydra import compose, initialize_config_dir
 
-from backbeat.dataset import TASKS
+from backbeat.dataset import REGISTERED_TASKS
 from backbeat.errors import ConfigError
 from backbeat.monitoring.settings import load_monitoring
 from backbeat.retraining.flow import REFUSED, Ways
@@ -117,7 +117,7 @@ def tasks_asked(root: Path, settings: RetrainSettings, asked: list[str]) -> tupl
         If a task is asked for that the pipeline has not, or none is left.
     """
     has = yaml.safe_load((root / PARAMS).read_text(encoding="utf-8")).get("tasks") or {}
-    known = [name for name in TASKS if name in has]
+    known = [name for name in REGISTERED_TASKS if name in has]
     for name in asked:
         if name not in known:
             raise ConfigError(f"--task {name}: the pipeline trains {', '.join(known) or 'nothing'} (tasks in {PARAMS})")

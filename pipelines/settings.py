@@ -68,6 +68,7 @@ def places(config: DictConfig) -> Places:
         labels=Path(paths.labels),
         features=Path(paths.features),
         stems=Path(paths.stems),
+        listening=Path(paths.listening),
         output=Path(paths.models) / task,
         checkpoints=Path(paths.checkpoints),
         curves=Path(paths.reports) / "curves" / f"{task}.csv",

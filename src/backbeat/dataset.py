@@ -33,9 +33,19 @@ from backbeat.music import Beats, Onsets
 
 #: What the networks that hear spectrograms are for, which `analyze` runs on a track.
 TASKS: tuple[str, ...] = ("beat", "onset", "genre")
+#: What the registry keeps, the gate decides on and retraining trains again.
+REGISTERED_TASKS: tuple[str, ...] = (*TASKS, "pairing", "listening")
 #: What the pipeline can train.
-PIPELINE_TASKS: tuple[str, ...] = (*TASKS, "separation")
+PIPELINE_TASKS: tuple[str, ...] = (*REGISTERED_TASKS, "separation")
+#: What corpora have labels for; those of listening come from listeners.
+LABELLED_TASKS: tuple[str, ...] = (*TASKS, "separation", "pairing")
 ARRAY = "features.f16"
+#: What labels are made of that are no annotations of a track.
+_WANTED = {
+    "separation": "stems, which separation learns from",
+    "pairing": "pairs of a take and its beat, which pairing learns from",
+    "listening": "interactions of listeners",
+}
 INDEX = "index.json"
 
 
@@ -69,7 +79,7 @@ def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
     AnnotationError
         If an event file cannot be read, naming file and line.
     """
-    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *PIPELINE_TASKS)}
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *LABELLED_TASKS)}
     for track in corpus.tracks:
         lines["audio"].append({"id": track.id, "path": track.path, "sha256": track.sha256})
         common = {"id": track.id, "split": track.split, "genre": track.genre, "licence": track.licence}
@@ -125,7 +135,7 @@ def read_labels(folder: Path, task: str, corpora: Iterable[str] | None = None) -
         for line in read_lines(folder / task / f"{name}.jsonl")
     ]
     if not tracks:
-        wanted = "stems, which separation learns from" if task == "separation" else f"annotations for {task}"
+        wanted = _WANTED.get(task, f"annotations for {task}")
         raise CorpusError(f"{folder / task}: no corpus in the pipeline has {wanted}")
     return tracks
 
@@ -135,7 +145,9 @@ def content_hashes(folder: Path, task: str) -> dict[str, str]:
     hashes = {}
     for path in sorted((folder / task).glob("*.jsonl")):
         digest = hashlib.sha256(path.read_bytes())
-        digest.update((folder / "audio" / path.name).read_bytes())
+        audio = folder / "audio" / path.name
+        # What listeners did has no audio of its own.
+        digest.update(audio.read_bytes() if audio.is_file() else b"")
         hashes[path.stem] = digest.hexdigest()
     return hashes
 

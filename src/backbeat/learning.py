@@ -136,6 +136,12 @@ class WindowTask(TaskModule):
             rate is stretched with it.
         """
 
+    def data(
+        self, store: FeatureStore, tracks: Sequence[LabelledTrack], augmentation: Augmentation, seed: int
+    ) -> pl.LightningDataModule:
+        """Give what training and validation read: windows of each track with their targets."""
+        return WindowData(self, store, tracks, augmentation, seed)
+
     @abstractmethod
     def settle(
         self, spec: ModelSpec, store: FeatureStore, tracks: Sequence[LabelledTrack]

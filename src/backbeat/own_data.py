@@ -163,6 +163,7 @@ def learn(
         labels=work / "labels",
         features=work / "features",
         stems=work / "stems",
+        listening=work / "listening",
         output=output,
         checkpoints=work / "checkpoints",
         curves=work / "curves.csv",

@@ -27,7 +27,7 @@ from backbeat.dataset import PIPELINE_TASKS, FeatureStore, LabelledTrack, conten
 from backbeat.errors import ConfigError, CorpusError
 from backbeat.features import FeatureParams
 from backbeat.files import write_text
-from backbeat.learning import Optimisation, TaskModule, WindowData, WindowTask
+from backbeat.learning import Optimisation, TaskModule, WindowTask
 from backbeat.model import ModelSpec, join_hashes, save_model, weights_of
 from backbeat.separation.score import score_track
 from backbeat.separation.stems import StemStore
@@ -44,7 +44,7 @@ class TaskSettings:
     Parameters
     ----------
     name
-        "beat", "onset" or "genre".
+        One of `dataset.REGISTERED_TASKS`.
     network, loss, decoding
         Keyword arguments of the task's network, loss and decoder.
     optimisation, augmentation
@@ -105,6 +105,8 @@ class Places:
         As in `backbeat.dataset`.
     stems
         As in `backbeat.separation.stems`.
+    listening
+        As in `backbeat.listening.data`.
     output
         The model folder to write.
     checkpoints
@@ -118,6 +120,7 @@ class Places:
     labels: Path
     features: Path
     stems: Path
+    listening: Path
     output: Path
     checkpoints: Path
     curves: Path
@@ -243,6 +246,8 @@ def _prepare(
 ) -> _Work:
     if isinstance(task, SeparationSettings):
         return _prepare_separation(task, tracks, places, seed)
+    if task.name == "listening":
+        return _prepare_listening(task, tracks, places, seed)
     store = FeatureStore(places.features)
     features = store.params({track.corpus for track in tracks})
     try:
@@ -250,27 +255,47 @@ def _prepare(
     except TypeError as error:
         raise ConfigError(f"the settings of task {task.name} do not fit it: {error}") from error
     module = cast(WindowTask, made)
-    data = WindowData(module, store, tracks, task.augmentation, seed)
+    data = module.data(store, tracks, task.augmentation, seed)
+    chosen_on = [track for track in tracks if track.split == "valid"]
 
     def finish(origin: Origin) -> ModelSpec:
-        spec = ModelSpec(
-            task=task.name,
-            name=f"backbeat-{task.name}",
-            version=backbeat.__version__,
-            network=dict(task.network),
-            features=features,
-            classes=tuple(module.classes),
-            decoding=dict(task.decoding),
-            **vars(origin),
-        )
-        decoding, metrics = module.settle(spec, store, data.valid_tracks)
-        # As JSON gives it back, so that the specification in hand is the one on disk.
-        decoding = json.loads(json.dumps(decoding))
-        return replace(spec, decoding=decoding, metrics=_rounded(metrics))
+        spec = _spec_of(task, module, features, origin)
+        return _settled(spec, *module.settle(spec, store, chosen_on))
 
     # Two windows of silence.
-    silence = np.zeros((2, data.window_frames, features.mel_bands), dtype=np.float32)
+    frames = round(task.optimisation.window_s * features.frame_rate_hz)
+    silence = np.zeros((2, frames, features.mel_bands), dtype=np.float32)
     return _Work(module, data, finish, lambda: (module.exportable(), silence), features)
+
+
+def _spec_of(task: TaskSettings, module: TaskModule, features: FeatureParams, origin: Origin) -> ModelSpec:
+    return ModelSpec(
+        task=task.name,
+        name=f"backbeat-{task.name}",
+        version=backbeat.__version__,
+        network=dict(task.network),
+        features=features,
+        classes=tuple(module.classes),
+        decoding=dict(task.decoding),
+        **vars(origin),
+    )
+
+
+def _settled(spec: ModelSpec, decoding: dict[str, Any], metrics: Mapping[str, float]) -> ModelSpec:
+    # As JSON gives it back, so that the specification in hand is the one on disk.
+    return replace(spec, decoding=json.loads(json.dumps(decoding)), metrics=_rounded(metrics))
+
+
+def _prepare_listening(task: TaskSettings, tracks: Sequence[LabelledTrack], places: Places, seed: int) -> _Work:
+    from backbeat.listening.task import prepare
+
+    module, data = prepare(task, tracks, places.listening, seed)
+
+    def finish(origin: Origin) -> ModelSpec:
+        spec = _spec_of(task, module, module.features, origin)
+        return _settled(spec, *module.settle(spec, tracks))
+
+    return _Work(module, data, finish, lambda: (module.exportable(), module.example()), module.features)
 
 
 def _prepare_separation(task: SeparationSettings, tracks: Sequence[LabelledTrack], places: Places, seed: int) -> _Work:

@@ -82,6 +82,7 @@ def places(tmp_path: Path) -> Places:
         labels=tmp_path / "labels",
         features=tmp_path / "features",
         stems=tmp_path / "stems",
+        listening=tmp_path / "listening",
         output=tmp_path / "model",
         checkpoints=tmp_path / "checkpoints",
         curves=tmp_path / "curves.csv",

@@ -67,6 +67,7 @@ def places(tmp_path: Path) -> Callable[[str], Places]:
             labels=tmp_path / "labels",
             features=tmp_path / "features",
             stems=tmp_path / "stems",
+            listening=tmp_path / "listening",
             output=base / "model",
             checkpoints=base / "checkpoints",
             curves=base / "curves.csv",

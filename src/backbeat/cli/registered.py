@@ -20,7 +20,7 @@ _REGISTRY = Annotated[
     str,
     typer.Option(metavar="URI", envvar="MLFLOW_TRACKING_URI", help="MLflow's tracking URI, where versions are kept."),
 ]
-_TASK = Annotated[str, typer.Argument(help="beat, onset or genre.")]
+_TASK = Annotated[str, typer.Argument(help="beat, onset, genre, pairing or listening.")]
 _WHY = Annotated[str, typer.Option("--why", metavar="TEXT", help="In a few words; kept in the history.")]
 _INSTEAD_OF = Annotated[
     str | None,

@@ -81,6 +81,13 @@ MEASURES: dict[str, Measure] = {
         "How far, on average, the stated confidence lies from the share of right answers.",
         low_is_good=True,
     ),
+    "found_1": Measure("recall@1", "recall@1", "Share of takes whose own beat comes first among the candidates."),
+    "found_5": Measure("recall@5", "recall@5", "Share of takes whose own beat is among the first five."),
+    "reciprocal_rank": Measure("MRR", "MRR", "Mean of one over the place of the take's own beat."),
+    "ndcg_10": Measure(
+        "NDCG@10", "NDCG@10", "How high what was played later stands among the first ten; 1 is the best possible order."
+    ),
+    "recall_10": Measure("recall@10", "recall@10", "Share of what was played later that is among the first ten."),
     "sdr": Measure("SDR, dB", "SDR", "Stems against what else is heard in them, over all instruments.", decibels=True),
     "sdr_gain": Measure(
         "SDR gained, dB", "SDR\ngained", "By how much that is better than leaving the mixture as it is.", decibels=True
@@ -120,6 +127,8 @@ NARROW: dict[str, tuple[str, ...]] = {
         "drums_micro_f",
     ),
     "genre": ("accuracy", "macro_f1", "calibration_error"),
+    "pairing": ("found_1", "found_5", "reciprocal_rank"),
+    "listening": ("ndcg_10", "recall_10"),
     "separation": ("sdr", "sdr_gain"),
 }
 
@@ -128,6 +137,8 @@ BY_STYLE: dict[str, tuple[str, ...]] = {
     "beat": ("beat_f", "downbeat_f"),
     "onset": ("onset_micro_f", "drums_micro_f"),
     "genre": ("accuracy",),
+    "pairing": ("found_5", "reciprocal_rank"),
+    "listening": ("ndcg_10",),
     "separation": ("sdr", "sdr_gain"),
 }
 

@@ -24,6 +24,8 @@ _CARD = {
     "beat": ("beat_f", "downbeat_f", "tempo_acc1"),
     "onset": ("onset_micro_f", "kick_micro_f", "snare_micro_f", "hihat_micro_f"),
     "genre": ("accuracy", "macro_f1", "calibration_error"),
+    "pairing": ("found_1", "found_5", "reciprocal_rank"),
+    "listening": ("ndcg_10", "recall_10"),
     "separation": ("sdr", "sdr_gain"),
 }
 #: Columns of the table of the worst tracks: first those in words, then numbers.
@@ -31,6 +33,8 @@ _WORST_WORDS = {
     "beat": ("id", "style"),
     "onset": ("id", "style"),
     "genre": ("id", "style", "answer"),
+    "pairing": ("id", "style"),
+    "listening": ("id",),
     "separation": ("id", "style"),
 }
 _WORST_NUMBERS = {
@@ -43,6 +47,8 @@ _WORST_NUMBERS = {
         "onset_f": "onsets F",
     },
     "genre": {"truth_probability": "probability of the truth"},
+    "pairing": {"rank": "place of its beat", "reciprocal_rank": "one over it"},
+    "listening": {"ndcg_10": "NDCG@10", "recall_10": "recall@10"},
     "separation": {"sdr": "SDR, dB", "sdr_gain": "gained, dB"},
 }
 _WORST_ROWS = 8
@@ -145,7 +151,7 @@ def _trained(results: Results, counts: Mapping[str, int]) -> str:
         f"Trained on {counts['train']} tracks of {' and '.join(results.corpora)}, chosen on {counts['valid']}, "
         f"scored here on {counts['test']}."
     )
-    if results.task == "beat":
+    if results.task in ("beat", "pairing", "listening"):
         return told
     model = results.model
     classes = model["network"]["instruments"] if results.task == "separation" else model["classes"]

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from backbeat.evaluation.bench import Result
     from backbeat.evaluation.benchmark import SetScores
 
-TITLES = {"beat": "Beats and bars", "onset": "Onsets and drums", "genre": "Genre", "separation": "Separation"}
+TITLES = {
+    "beat": "Beats and bars",
+    "onset": "Onsets and drums",
+    "genre": "Genre",
+    "pairing": "Which beat fits",
+    "listening": "What to hear next",
+    "separation": "Separation",
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from backbeat.dataset import TASKS
+from backbeat.dataset import REGISTERED_TASKS
 from backbeat.errors import BackbeatError, ConfigError, CorpusError, ModelError
 from backbeat.evaluation.scoring import Example, load
 from backbeat.features import FeatureParams
@@ -85,7 +85,7 @@ def decide(
     Parameters
     ----------
     task
-        "beat", "onset" or "genre".
+        One of `REGISTERED_TASKS`.
     champion, challenger
         Model folders; None where there is no champion yet: the challenger is then held against answers without hearing.
     examples
@@ -108,8 +108,8 @@ def decide(
     ConfigError
         If there is no such task, `settings` say nothing of it, or name a measure that it does not have.
     """
-    if task not in TASKS:
-        raise ConfigError(f"there is no gate for {task!r}; the tasks are {', '.join(TASKS)}")
+    if task not in REGISTERED_TASKS:
+        raise ConfigError(f"there is no gate for {task!r}; the tasks are {', '.join(REGISTERED_TASKS)}")
     for name in ("measure", "margin", "group_margin"):
         if task not in getattr(settings, name):
             raise ConfigError(f"gate.{name} says nothing of {task}")

@@ -92,7 +92,7 @@ def decide_and_record(
     registry
         `backbeat.registry.Registry`.
     task
-        "beat", "onset" or "genre".
+        One of `dataset.REGISTERED_TASKS`.
     settings, places
         The gate's.
     tracking

@@ -18,14 +18,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbeat.analysis.analyzer import Analyzer
-from backbeat.analysis.result import TASKS, check_task
+from backbeat.dataset import REGISTERED_TASKS
 from backbeat.errors import ConfigError, ModelError, RegistryError
 from backbeat.files import atomic_path, write_json
 from backbeat.model import CARD, SPEC, WEIGHTS, ModelSpec, load_spec
 from backbeat.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Chain, Entry, Event, author, replay
 from backbeat.registry.store import ModelStore
-from backbeat.registry.versions import Difference, Version, differences, registered_name, tags_of, time_of, version_of
+from backbeat.registry.versions import (
+    Difference,
+    Version,
+    check_task,
+    differences,
+    registered_name,
+    tags_of,
+    time_of,
+    version_of,
+)
 from backbeat.tracking import MODEL_FOLDER, Tracking, tracked_run
 
 if TYPE_CHECKING:
@@ -65,11 +73,15 @@ class Registry:
         ModelError
             If the folder holds no model that loads, or not what the run logged.
         """
+        # With the networks of all tasks: whoever only looks up champions needs none of them.
+        from backbeat.evaluation.scoring import load
+
         spec = load_spec(folder)
-        if spec.task not in TASKS:
-            raise ModelError(f"{folder}: is a model for {spec.task}; registered are those for {', '.join(TASKS)}")
+        if spec.task not in REGISTERED_TASKS:
+            known = ", ".join(REGISTERED_TASKS)
+            raise ModelError(f"{folder}: is a model for {spec.task}; registered are those for {known}")
         # Whoever follows the registry would find out otherwise.
-        Analyzer.load({spec.task: folder})
+        load(spec.task, folder)
         name, origin, logged = registered_name(spec.task), _origin(folder), self._was_logged(folder, spec.run)
         same = f"run_id = '{spec.run}'" if logged else f"tags.origin = '{origin}'"
         if known := self._store.first(name, same):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from backbeat.dataset import REGISTERED_TASKS
+from backbeat.errors import ConfigError
 from backbeat.model import ModelSpec, split_hashes
 
 if TYPE_CHECKING:
@@ -71,6 +73,13 @@ class Difference:
     before: str | None
     after: str | None
     change: float | None = None
+
+
+def check_task(task: str) -> str:
+    """Return `task`; ConfigError unless the registry keeps models for it."""
+    if task not in REGISTERED_TASKS:
+        raise ConfigError(f"{task!r} is not a task; the registry has {', '.join(REGISTERED_TASKS)}")
+    return task
 
 
 def registered_name(task: str) -> str:

@@ -20,7 +20,9 @@ from backbeat.retraining.workspace import GIT, LOCK, PARAMS, Workspace, set_valu
 
 TREE, REPORT = "tree", "report"
 PROMOTED, REFUSED, UNCHANGED = "promoted", "refused", "unchanged"
-_KEPT = ("data/corrections.dvc", LOCK, PARAMS)
+#: What real listeners did; without it the pipeline simulates some (conf/listeners).
+LISTENERS = "data/listeners/export"
+_KEPT = ("data/corrections.dvc", f"{LISTENERS}.dvc", LOCK, PARAMS)
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,21 @@ class Flow:
         if version and name not in (self.workspace.params().get("corpora") or {}):
             line = {"kind": "folder", "source": f"data/{name}"}
             set_value(self.tree / PARAMS, ("corpora", name), line)
+        out["interactions"] = self._write_interactions()
         if order.experiment:
             set_value(self.tree / PARAMS, ("experiment",), order.experiment)
         out["start_from"] = {task: self._start_from(task) for task in order.tasks}
         out["corrections"] = version
         out["commit"] = self.workspace.commit(f"Retraining: {order.why}", self.journal.began) if order.commit else ""
         return f"corrections {version[:12]}" if version else "no corrections"
+
+    def _write_interactions(self) -> str:
+        if self.parties.interactions is None or "listening" not in self.journal.order.tasks:
+            return ""
+        version = self.parties.interactions.write(self.tree / LISTENERS)
+        if version:
+            self._work("corpus", "dvc", "add", "--quiet", LISTENERS)
+        return version
 
     def _start_from(self, task: str) -> str:
         """Set what the training of a task goes on from; return it."""

@@ -1,4 +1,4 @@
-"""Whom a retraining works with: the registry, the gate and the corrections, as it needs them."""
+"""Whom a retraining works with: the registry, the gate, corrections and what listeners did, as it needs them."""
 
 from __future__ import annotations
 
@@ -97,9 +97,17 @@ class Corrections(Protocol):
         ...
 
 
+class Interactions(Protocol):
+    """What listeners did."""
+
+    def write(self, folder: Path) -> str:
+        """Write all of it, with the items concerned; return the version, "" when there is nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parties:
-    """All of them; corrections are None where nothing is monitored.
+    """All of them; corrections are None where nothing is monitored, interactions where there is no catalogue.
 
     Parameters
     ----------
@@ -111,3 +119,4 @@ class Parties:
     gate: Gate
     corrections: Corrections | None
     who: str
+    interactions: Interactions | None = None

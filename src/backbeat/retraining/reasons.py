@@ -1,4 +1,4 @@
-"""Whether there is a reason to train again: drift, age, corrections, or somebody who says so."""
+"""Whether there is a reason to train again: drift, corrections, what listeners did, age, or somebody who says so."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from backbeat.errors import ConfigError, RetrainingError
 
 #: What is looked at, in this order.
-DRIFT, CORRECTIONS, SCHEDULE = "drift", "corrections", "schedule"
-LOOKED_AT = (DRIFT, CORRECTIONS, SCHEDULE)
+DRIFT, CORRECTIONS, INTERACTIONS, SCHEDULE = "drift", "corrections", "interactions", "schedule"
+LOOKED_AT = (DRIFT, CORRECTIONS, INTERACTIONS, SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Signs:
         Whether drift was ever looked for.
     unwatched
         Why monitoring could not be asked, in words; empty where it could.
+    interactions
+        Of listeners, since it was last decided on a challenger for listening; None where there is no catalogue.
     """
 
     decided: Mapping[str, datetime | None]
@@ -38,6 +40,7 @@ class Signs:
     pending: int = 0
     checked: bool = True
     unwatched: str = ""
+    interactions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,15 @@ class Reasons:
         Days after which a champion is to be challenged again, without any other reason; 0 for never.
     min_corrections
         Corrections that are worth a training; 0 for never.
+    min_interactions
+        Interactions of listeners that are worth a training of listening; 0 for never.
     drift
         Whether drift is a reason.
     """
 
     max_age_days: float = 30.0
     min_corrections: int = 20
+    min_interactions: int = 10_000
     drift: bool = True
 
 
@@ -81,7 +87,7 @@ def find_reason(signs: Signs, reasons: Reasons, because: str = "", *, force: boo
     Parameters
     ----------
     because
-        "drift", "corrections" or "schedule" to look at that alone; any other words are a reason in themselves.
+        One of `LOOKED_AT`, to look at that alone; any other words are a reason in themselves.
     force
         Not to look at anything.
 
@@ -131,6 +137,17 @@ def _corrections(signs: Signs, reasons: Reasons) -> tuple[str, str]:
     return (told, "") if signs.pending >= reasons.min_corrections else ("", told)
 
 
+def _interactions(signs: Signs, reasons: Reasons) -> tuple[str, str]:
+    if not reasons.min_interactions:
+        return "", "interactions are no reason by the settings"
+    if "listening" not in signs.decided:
+        return "", "interactions: listening is not among what is to be trained"
+    if signs.interactions is None:
+        return "", "interactions: there is no catalogue that keeps any"
+    told = f"{signs.interactions} new interactions, {reasons.min_interactions} are enough"
+    return (told, "") if signs.interactions >= reasons.min_interactions else ("", told)
+
+
 def _schedule(signs: Signs, reasons: Reasons) -> tuple[str, str]:
     without = sorted(task for task, at in signs.decided.items() if at is None)
     if without:
@@ -142,7 +159,7 @@ def _schedule(signs: Signs, reasons: Reasons) -> tuple[str, str]:
     return (told, "") if datetime.now(UTC) - oldest > timedelta(days=reasons.max_age_days) else ("", told)
 
 
-_LOOKS = {DRIFT: _drift, CORRECTIONS: _corrections, SCHEDULE: _schedule}
+_LOOKS = {DRIFT: _drift, CORRECTIONS: _corrections, INTERACTIONS: _interactions, SCHEDULE: _schedule}
 
 
 def _day(at: datetime) -> str:
