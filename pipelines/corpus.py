@@ -24,6 +24,16 @@ def found_sources(source: Path) -> dict[str, Any]:
     }
 
 
+def sources_to_render(source: Path) -> dict[str, Any]:
+    """Return what composed music is played on: the default soundfont first, and what the folder of sources offers."""
+    found = found_sources(source)
+    if found["soundfonts"]:
+        from backbeat.corpus.rendered.synthesise import default_soundfont
+
+        found["soundfonts"] = (str(default_soundfont()), *found["soundfonts"])
+    return found
+
+
 def checked(function: Callable[..., Corpus]) -> Callable[..., Corpus]:
     """Return a function that refuses settings of the wrong type, with ConfigError, before it does anything."""
 
@@ -44,12 +54,11 @@ def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpu
     if kind == "rendered":
         from backbeat.corpus.rendered.render import RenderedParams, render_corpus
 
-        found = found_sources(source)
-        if found["soundfonts"]:
-            from backbeat.corpus.rendered.synthesise import default_soundfont
+        return render_corpus(root, read(RenderedParams, {**settings, **sources_to_render(source)}))
+    if kind == "pairs":
+        from backbeat.corpus.rendered.pairs import PairsParams, render_pairs
 
-            found["soundfonts"] = (str(default_soundfont()), *found["soundfonts"])
-        return render_corpus(root, read(RenderedParams, {**settings, **found}))
+        return render_pairs(root, read(PairsParams, {**settings, **sources_to_render(source)}))
     if kind == "groove":
         from backbeat.corpus.groove import GrooveParams, make_groove_corpus
 
@@ -72,7 +81,9 @@ def make(kind: str, root: Path, source: Path, settings: dict[str, Any]) -> Corpu
         from backbeat.corpus.mirdata_source import import_mirdata
 
         return import_mirdata(root.name, root, source, **settings)
-    raise ConfigError(f"there is no kind of corpus {kind!r}; the kinds are rendered, groove, folder, stems and mirdata")
+    raise ConfigError(
+        f"there is no kind of corpus {kind!r}; the kinds are rendered, pairs, groove, folder, stems, mirdata"
+    )
 
 
 @stage

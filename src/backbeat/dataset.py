@@ -5,7 +5,8 @@ Layout, as the pipeline writes it::
     data/labels/audio/<corpus>.jsonl    what to make spectrograms of: id, path, sha256
     data/labels/<task>/<corpus>.jsonl   a line a track annotated for the task: id, split, genre, licence, and
                                         for beat: times_s, positions; for onset: times_s, classes, velocities;
-                                        for separation: path and sha256 of each stem
+                                        for separation: path and sha256 of each stem;
+                                        for pairing, a line a take: its beat's id, and the beat's parts
     data/features/<corpus>/features.f16 float16, (frames of all tracks, mel_bands), without a header
     data/features/<corpus>/index.json   parameters, and first frame and length of each track
 
@@ -74,15 +75,23 @@ class LabelledTrack:
 def label_lines(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
     """Gather a corpus's annotations by task; `audio` lists what to make spectrograms of.
 
+    Tracks that are in pairs are for pairing alone: the drums or the melody of a song are no examples of its genre.
+
     Raises
     ------
     AnnotationError
-        If an event file cannot be read, naming file and line.
+        If an event file or pairs.csv cannot be read, naming file and line.
     """
     lines: dict[str, list[dict[str, Any]]] = {name: [] for name in ("audio", *LABELLED_TASKS)}
+    by_take = {pair.take: pair for pair in corpus.pairs()}
+    beats_of_pairs = {pair.beat for pair in by_take.values()}
     for track in corpus.tracks:
         lines["audio"].append({"id": track.id, "path": track.path, "sha256": track.sha256})
         common = {"id": track.id, "split": track.split, "genre": track.genre, "licence": track.licence}
+        if pair := by_take.get(track.id):
+            lines["pairing"].append({**common, "beat": pair.beat, "parts": pair.parts})
+        if pair or track.id in beats_of_pairs:
+            continue
         beats, onsets = corpus.beats(track), corpus.onsets(track)
         if beats is not None:
             positions = None if beats.positions is None else beats.positions.tolist()

@@ -7,6 +7,7 @@ A corpus is a folder::
     audio/waltz-0007.beats  beside the audio: "time<TAB>position", or "time" alone where bars are not known
     audio/waltz-0007.onsets beside the audio: "time<TAB>class<TAB>velocity"; class and velocity may be left out
     stems/waltz-0007/drums.flac   optional: one file a stem, which sum to stems/waltz-0007/mixture.flac if that is there
+    pairs.csv               optional: "take,beat,parts", a line for two tracks of this corpus that belong together
 
 Times are in seconds. Empty cells mean "not known". Lines that begin with "#" are comments. Event files that are absent
 mean "not annotated", which is not the same as a file without events.
@@ -17,7 +18,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -31,6 +33,7 @@ from backbeat.music import NOTE, Beats, Key, Onsets, TimeSignature, parse_tempo_
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
 ANNOTATIONS = "annotations.csv"
+PAIRS = "pairs.csv"
 #: Files among the stems that hold their sum.
 MIXTURES = frozenset({"mixture", "mix"})
 
@@ -128,6 +131,37 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Track))
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A row of `pairs.csv`: two tracks that belong together.
+
+    Parameters
+    ----------
+    take, beat
+        Ids of what is to be accompanied and of what accompanies it.
+    parts
+        What the beat is made of: "drums", "backing"; letters, digits and `_` only.
+
+    Raises
+    ------
+    AnnotationError
+        If a cell is empty or malformed, or the two are one.
+    """
+
+    take: str
+    beat: str
+    parts: str
+
+    def __post_init__(self) -> None:
+        if not (self.take and self.beat and re.fullmatch(r"\w+", self.parts, re.ASCII)):
+            raise AnnotationError("a pair needs a take, a beat and what the beat's parts are called")
+        if self.take == self.beat:
+            raise AnnotationError(f"track {self.take} is paired with itself")
+
+
+PAIR_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Pair))
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A corpus in memory: where it lies and its rows."""
 
@@ -158,6 +192,19 @@ class Corpus:
         return {
             path.stem: path for path in files if path.suffix.lower() in AUDIO_SUFFIXES and path.stem not in MIXTURES
         }
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """Read which tracks belong together; none where there is no pairs.csv.
+
+        Raises
+        ------
+        AnnotationError
+            Naming file and line: a pair that cannot be, a track that is not there or in two pairs, or two splits.
+        CorpusError
+            If the file is not CSV in UTF-8 with the columns take, beat and parts.
+        """
+        path = self.root / PAIRS
+        return _read_pairs(path, {track.id: track for track in self.tracks}) if path.exists() else ()
 
     def beats(self, track: Track) -> Beats | None:
         """Read the beats of `track`; None when it is not annotated; AnnotationError naming file and line."""
@@ -270,6 +317,48 @@ def write_annotations(root: Path, tracks: Iterable[Track]) -> None:
             "" if value is None else f"{value:g}" if isinstance(value, float) else value for value in values
         )
     write_text(root / ANNOTATIONS, text.getvalue())
+
+
+def _read_pairs(path: Path, tracks: Mapping[str, Track]) -> tuple[Pair, ...]:
+    pairs: list[Pair] = []
+    seen: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if set(reader.fieldnames or ()) != set(PAIR_COLUMNS):
+                raise CorpusError(f"{path}: the columns must be {', '.join(PAIR_COLUMNS)}")
+            for row in reader:
+                try:
+                    pair = Pair(**{name: (row[name] or "").strip() for name in PAIR_COLUMNS})
+                    _check_pair(pair, tracks, seen)
+                except AnnotationError as error:
+                    raise AnnotationError(error.problem, path, reader.line_num) from None
+                seen |= {pair.take, pair.beat}
+                pairs.append(pair)
+    except UnicodeDecodeError:
+        raise CorpusError(f"{path}: is not text in UTF-8") from None
+    except csv.Error as error:
+        raise CorpusError(f"{path}: is not CSV: {error}") from None
+    return tuple(pairs)
+
+
+def _check_pair(pair: Pair, tracks: Mapping[str, Track], seen: Collection[str]) -> None:
+    for name in (pair.take, pair.beat):
+        if name not in tracks:
+            raise AnnotationError(f"there is no track {name!r} in {ANNOTATIONS}")
+        if name in seen:
+            raise AnnotationError(f"track {name} is in two pairs")
+    if tracks[pair.take].split != tracks[pair.beat].split:
+        raise AnnotationError(f"tracks {pair.take} and {pair.beat} are a pair and in two splits")
+
+
+def write_pairs(root: Path, pairs: Iterable[Pair]) -> None:
+    """Write `root`/pairs.csv, atomically, in the order of the takes' ids."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PAIR_COLUMNS)
+    writer.writerows((pair.take, pair.beat, pair.parts) for pair in sorted(pairs, key=lambda pair: pair.take))
+    write_text(root / PAIRS, text.getvalue())
 
 
 def event_lines(path: Path) -> list[tuple[int, list[str]]]:

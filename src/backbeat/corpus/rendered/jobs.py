@@ -34,6 +34,8 @@ class Job(Protocol):
 
 
 _AnyJob = TypeVar("_AnyJob", bound=Job)
+#: What making a job gives: the row of its track, or those of several.
+Made = Track | tuple[Track, ...]
 
 
 def fingerprint(params: dict[str, Any], files: Iterable[Path], folders: Iterable[Path]) -> str:
@@ -63,11 +65,12 @@ def fingerprint(params: dict[str, Any], files: Iterable[Path], folders: Iterable
 def make_corpus(
     root: Path,
     jobs: Sequence[_AnyJob],
-    make: Callable[[_AnyJob, Path], Track],
+    make: Callable[[_AnyJob, Path], Made],
     mark: str,
     *,
     workers: int | None = None,
     progress: bool = True,
+    finish: Callable[[Path], None] | None = None,
 ) -> Corpus:
     """Make every track and then the corpus.
 
@@ -78,13 +81,15 @@ def make_corpus(
     jobs
         The tracks; they and `make` must pickle.
     make
-        Writes one track under a folder and returns its row.
+        Writes one track, or several that belong together, under a folder and returns the rows.
     mark
         The fingerprint: tracks are taken from an interrupted run of the same mark only.
     workers
         Processes; as many as there are processors when left out, none but this one for 1.
     progress
         Whether to show how far it is, on standard error.
+    finish
+        Called with the folder of the whole corpus before it appears under its name, to add to it.
 
     Raises
     ------
@@ -98,9 +103,11 @@ def make_corpus(
     with _progress(len(jobs), len(jobs) - len(waiting), progress) as advance:
         for _ in _run(waiting, make, partial, _workers(workers, len(waiting))):
             advance()
-    rows = [read_corpus(_row_folder(partial, job)).tracks[0] for job in jobs]
+    rows = [track for job in jobs for track in read_corpus(_row_folder(partial, job)).tracks]
     shutil.rmtree(partial / "rows")
     write_annotations(partial, rows)
+    if finish is not None:
+        finish(partial)
     with atomic_path(root) as whole:
         partial.rename(whole)
         if root.is_dir() and not any(root.iterdir()):
@@ -119,14 +126,13 @@ def _row_folder(partial: Path, job: Job) -> Path:
     return partial / "rows" / job.id
 
 
-def _make_one(job: _AnyJob, make: Callable[[_AnyJob, Path], Track], partial: Path) -> None:
+def _make_one(job: _AnyJob, make: Callable[[_AnyJob, Path], Made], partial: Path) -> None:
+    made = make(job, partial)
     # The row is written last: a track without one was interrupted and is made again.
-    write_annotations(_row_folder(partial, job), [make(job, partial)])
+    write_annotations(_row_folder(partial, job), [made] if isinstance(made, Track) else made)
 
 
-def _run(
-    jobs: Sequence[_AnyJob], make: Callable[[_AnyJob, Path], Track], partial: Path, workers: int
-) -> Iterator[None]:
+def _run(jobs: Sequence[_AnyJob], make: Callable[[_AnyJob, Path], Made], partial: Path, workers: int) -> Iterator[None]:
     if workers == 1:
         for job in jobs:
             _make_one(job, make, partial)

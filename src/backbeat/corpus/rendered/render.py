@@ -28,6 +28,7 @@ from backbeat.music import Onsets
 
 if TYPE_CHECKING:
     from backbeat.corpus.performances import Performance
+    from backbeat.corpus.rendered.compose import ComposeParams
 
 #: Styles in which side-chained compression is common.
 PUMPING_STYLES: frozenset[str] = frozenset({"house", "techno", "disco", "electro"})
@@ -280,31 +281,44 @@ def _performances(folder: str | None, split: str) -> tuple[Performance, ...]:
 
 def render_track(job: RenderJob, folder: Path) -> Track:
     """Compose, render and write one track under `folder`; return its row."""
-    from backbeat.corpus.rendered.compose import ComposeParams, compose
+    from backbeat.corpus.rendered.compose import ComposeParams
 
     params = job.params
     composing, rendering = np.random.SeedSequence([params.seed, job.index]).spawn(2)
-    score = compose(
-        job.id,
-        composing,
-        ComposeParams(
-            params.duration_s,
-            job.style,
-            performance_share=params.performance_share,
-            drums_alone_share=params.drums_alone_share,
-        ),
-        _performances(params.performances, job.split),
+    wanted = ComposeParams(
+        params.duration_s,
+        job.style,
+        performance_share=params.performance_share,
+        drums_alone_share=params.drums_alone_share,
     )
+    score = compose_track(job, composing, wanted)
+    made = render_score(
+        score,
+        rendering,
+        sources_for(params),
+        params.effects,
+        channels=params.audio.channels,
+        keep_stems=params.audio.keep_stems,
+    )
+    return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
+
+
+def compose_track(job: RenderJob, composing: np.random.SeedSequence, wanted: ComposeParams) -> Score:
+    """Compose a track, with the strokes moved and the metronome that its corpus asks for."""
+    from backbeat.corpus.rendered.compose import compose
+
+    params = job.params
+    score = compose(job.id, composing, wanted, _performances(params.performances, job.split))
     sticks, metronome, jingles = (np.random.default_rng(child) for child in composing.spawn(3))
     score = with_strokes_moved(score, sticks, params.side_stick_share, SNARE_NOTES, (SIDE_STICK,))
     score = with_strokes_moved(score, jingles, params.tambourine_share, HIHAT_NOTES, (TAMBOURINE, TAMBOURINE, SHAKER))
-    score = with_metronome(score, metronome, params.metronome_share)
-    sources = replace(sources_of(params.soundfonts, params.kits), kit_variety=params.kit_variety)
-    sources = replace(sources, modelled_share=params.modelled_share)
-    made = render_score(
-        score, rendering, sources, params.effects, channels=params.audio.channels, keep_stems=params.audio.keep_stems
-    )
-    return write_track(folder, score, made, params.audio, job.split, params.sources_licence)
+    return with_metronome(score, metronome, params.metronome_share)
+
+
+def sources_for(params: RenderedParams) -> Sources:
+    """Return what a corpus's tracks are played on."""
+    sources = sources_of(params.soundfonts, params.kits)
+    return replace(sources, kit_variety=params.kit_variety, modelled_share=params.modelled_share)
 
 
 def with_strokes_moved(

@@ -1,0 +1,1 @@
+"""Which beat belongs under a take: network, training task, model and scores."""
