@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+
+from backbeat.errors import ConfigError
 
 _PATIENCE_S = 10.0
 
@@ -23,6 +27,63 @@ def open_database(url: str) -> Engine:
     if url.startswith("sqlite"):
         event.listen(engine, "connect", _for_many_processes)
     return engine
+
+
+def migrate(engine: Engine, migrations: Path, version_table: str, lock: int, name: str) -> None:
+    """Bring tables to what the code knows (Alembic); others who open the database meanwhile wait.
+
+    Parameters
+    ----------
+    engine
+        Of the database.
+    migrations
+        The folder of env.py and versions/.
+    version_table
+        Holds how far the tables are: others' may lie in the same database.
+    lock
+        As `wait_alone` has it.
+    name
+        What the database is called where its tables are of a later version than this code (ConfigError).
+    """
+    # Which parts of it there are, it tells as it is imported.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    if _version(engine, version_table) == ScriptDirectory.from_config(config).get_current_head():
+        return
+    with engine.begin() as connection:
+        wait_alone(connection, lock)
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigError(f"{name} is not of this version of Backbeat: {cause_of(error)}") from None
+
+
+def wait_alone(connection: Connection, lock: int) -> None:
+    """Wait until no other transaction that asks so runs; `lock` is PostgreSQL's, any number that nobody else uses."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a database says is wrong, as one line."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:200]
+
+
+def _version(engine: Engine, table: str) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(table):
+            return None
+        return connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 (ours, not a user's)
 
 
 def _for_many_processes(connection: Any, _: Any) -> None:

@@ -33,6 +33,22 @@ def read_settings(cls: type[T], values: dict[str, Any]) -> T:
         raise ConfigError(f"{cls.__name__}.{where}: {first['msg']}") from None
 
 
+def conf_file(name: str) -> Path:
+    """Return a file of conf/: in the package when it is installed, beside src/ in a checkout.
+
+    Raises
+    ------
+    ConfigError
+        If it is in neither.
+    """
+    here = Path(__file__).resolve().parent
+    places = [folder / "conf" / name for folder in (here, here.parents[1])]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ConfigError(f"the package has no conf/{name}: install it again")
+    return found
+
+
 def layered(default: Path, variable: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a YAML file, a file of one's own before it, variables before both.
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from backbeat.errors import ConfigError, MonitoringError
+from backbeat.errors import MonitoringError
 from backbeat.monitoring.measures import MeasureSettings
 from backbeat.monitoring.retention import RetentionSettings
 from backbeat.monitoring.rules import Rule, Silence, check_rules
 from backbeat.monitoring.store import DATABASE, MonitoringStore
 from backbeat.monitoring.webhook import DeliverySettings, Target
-from backbeat.settings import above_zero, layered, read_settings
+from backbeat.settings import above_zero, conf_file, layered, read_settings
 
 #: Names a file of settings, and begins the names of variables that are one.
 VARIABLE = "BACKBEAT_MONITORING"
@@ -103,13 +103,8 @@ class MonitoringSettings:
 
 
 def default_file() -> Path:
-    """Return the file that has every setting: in the package when it is installed, beside src/ in a checkout."""
-    here = Path(__file__).resolve().parents[1]
-    places = [folder / "conf" / "monitoring" / "default.yaml" for folder in (here, here.parents[1])]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise ConfigError("the package has no conf/: install it again")
-    return found
+    """Return the file that has every setting."""
+    return conf_file("monitoring/default.yaml")
 
 
 def load_monitoring(environment: Mapping[str, str] = os.environ) -> MonitoringSettings:

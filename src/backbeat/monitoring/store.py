@@ -5,7 +5,6 @@ Whoever opens it brings its tables to what this version of the code knows (Alemb
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, RowMapping, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from backbeat.database import open_database
+from backbeat.database import cause_of, migrate, open_database, wait_alone
 from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.rows import Row
 from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FULL, PREDICTIONS
@@ -50,11 +49,11 @@ class MonitoringStore:
         try:
             self.engine: Engine = open_database(url)
         except (SQLAlchemyError, ImportError) as error:
-            raise ConfigError(f"the monitoring database cannot be opened: {_line(error)}") from None
+            raise ConfigError(f"the monitoring database cannot be opened: {cause_of(error)}") from None
         self.url = url
         try:
             with self.asked():
-                self._migrate()
+                migrate(self.engine, _MIGRATIONS, "monitoring_version", _LOCK, "the monitoring database")
         except BaseException:
             self.close()
             raise
@@ -75,7 +74,7 @@ class MonitoringStore:
         try:
             yield
         except SQLAlchemyError as error:
-            raise MonitoringError(f"the monitoring database cannot be used: {_line(error)}") from error
+            raise MonitoringError(f"the monitoring database cannot be used: {cause_of(error)}") from error
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -87,7 +86,7 @@ class MonitoringStore:
     def alone(self) -> Iterator[Connection]:
         """Give a transaction that no other of this kind runs beside, in whatever process."""
         with self.asked(), self.engine.begin() as connection:
-            self._lock(connection)
+            wait_alone(connection, _LOCK)
             yield connection
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -162,43 +161,6 @@ class MonitoringStore:
         with self.begin() as connection:
             return [dict(found) for found in connection.execute(asked).mappings()]
 
-    def _migrate(self) -> None:
-        """Bring the tables to what the code knows; others who open the database meanwhile wait."""
-        # Which parts of it there are, it tells as it is imported.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        from alembic import command
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
-        from alembic.util import CommandError
-
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        head = ScriptDirectory.from_config(config).get_current_head()
-        if self._version() == head:
-            return
-        with self.engine.begin() as connection:
-            self._lock(connection)
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise ConfigError(
-                    f"the monitoring database is not of this version of Backbeat: {_line(error)}"
-                ) from None
-
-    @staticmethod
-    def _lock(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        else:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    def _version(self) -> str | None:
-        with self.engine.connect() as connection:
-            if not inspect(connection).has_table("monitoring_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM monitoring_version")).scalar()
-
 
 def _row(found: RowMapping) -> Row:
     embedding = found["embedding"]
@@ -218,8 +180,3 @@ def _row(found: RowMapping) -> Row:
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split())[:200]
