@@ -51,7 +51,9 @@ def descriptors(random: np.random.Generator, **changes: Any) -> Descriptors:
     return Descriptors(**{**values, **changes})
 
 
-def item(number: int, *, kind: Kind = "track", seed: int = 0, told: dict[str, Any] | None = None, **changes: Any) -> Item:
+def item(
+    number: int, *, kind: Kind = "track", seed: int = 0, told: dict[str, Any] | None = None, **changes: Any
+) -> Item:
     """An item, the same for the same number."""
     random = np.random.default_rng([seed, number])
     values: dict[str, Any] = {

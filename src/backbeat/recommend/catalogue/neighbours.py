@@ -151,7 +151,7 @@ class Graph:
         order = np.argsort(rows.numbers)
         at = np.searchsorted(rows.numbers, numbers.astype(np.int64), sorter=order)
         places: NDArray[np.int64] = order[np.minimum(at, len(order) - 1)]
-        known = (rows.numbers[places] == numbers) & (rows.changed[places] <= self.revision)
+        known = np.flatnonzero((rows.numbers[places] == numbers) & (rows.changed[places] <= self.revision))
         return places[known]
 
 

@@ -13,25 +13,25 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from backbeat.errors import CatalogueError, UnknownItemError
 from backbeat.recommend.catalogue.database import CatalogueDatabase, State
 from backbeat.recommend.catalogue.events import Events
 from backbeat.recommend.catalogue.memory import Memory
 from backbeat.recommend.catalogue.neighbours import Neighbours
-from backbeat.recommend.catalogue.pgvector import matrix_of, stored
+from backbeat.recommend.catalogue.pgvector import stored
 from backbeat.recommend.catalogue.rows import (
     check_space,
     check_vectors,
     in_parts,
     item_of,
-    item_row,
     kept_audio,
     numbers_of,
 )
 from backbeat.recommend.catalogue.settings import CatalogueSettings, load_catalogue, named
 from backbeat.recommend.catalogue.tables import DESCRIPTORS, FACTORS, FINGERPRINTS, ITEMS, OF_ITEM, REMOVED, STATE
+from backbeat.recommend.catalogue.writing import Writer
 from backbeat.recommend.interactions import Interaction, InteractionTable
 from backbeat.recommend.items import Item, ItemTable, Kind
 
@@ -65,6 +65,7 @@ class Catalogue:
         self._database = CatalogueDatabase(settings.url)
         self._memory = Memory(self._database)
         self._events = Events(self._database)
+        self._writer = Writer(self._database, self.place)
         self._neighbours: dict[tuple[str, str], Neighbours] = {}
         self._guard = threading.Lock()
 
@@ -112,7 +113,7 @@ class Catalogue:
         for batch in in_parts(additions, _BATCH):
             checked = [(item, check_vectors(vectors, item.id), mark) for item, vectors, mark in batch]
             with self._database.writing("items") as (connection, revision):
-                self._write(connection, revision, checked, replace)
+                self._writer.items(connection, revision, checked, replace)
             count += len(batch)
         return count
 
@@ -166,7 +167,7 @@ class Catalogue:
             found = connection.execute(select(ITEMS.c.number, ITEMS.c.path).where(ITEMS.c.id == id)).first()
             if found is None:
                 raise UnknownItemError(f"there is no item {id[:140]!r} in the catalogue")
-            gone = {name: self._delete(connection, name, found.number) for name in OF_ITEM}
+            gone = {name: self._writer.delete(connection, name, found.number) for name in OF_ITEM}
             connection.execute(insert(REMOVED).values(revision=revision, number=found.number))
         gone["audio"] = 0
         if (audio := kept_audio(found.path, self.place)) is not None and audio.is_file():
@@ -261,7 +262,9 @@ class Catalogue:
                 numbers = numbers_of(connection, checked)
                 there = list(numbers.values())
                 connection.execute(delete(table).where(table.c.space == space, table.c.number.in_(there)))
-                self._write_vectors(connection, revision, [(number, checked[id_]) for id_, number in numbers.items()])
+                self._writer.write_vectors(
+                    connection, revision, [(number, checked[id_]) for id_, number in numbers.items()]
+                )
             count += len(numbers)
         return count
 
@@ -332,60 +335,6 @@ class Catalogue:
         return self._memory.factors()
 
     # What these stand on
-
-    def _write(
-        self,
-        connection: Connection,
-        revision: int,
-        batch: Sequence[tuple[Item, dict[str, NDArray[np.float32]], bytes]],
-        replacing: bool,
-    ) -> None:
-        ids = [item.id for item, _, _ in batch]
-        if len(set(ids)) < len(ids):
-            raise CatalogueError("an id comes twice among the items to be added")
-        there = numbers_of(connection, ids)
-        if there and not replacing:
-            raise CatalogueError(f"there is an item {min(there)!r} in the catalogue already")
-        for number in there.values():
-            for name in ("items", "descriptors", "vectors", "fingerprints"):
-                self._delete(connection, name, number)
-            connection.execute(insert(REMOVED).values(revision=revision, number=number))
-        last = self._database.count(connection, "numbers", len(batch))
-        numbers = [there.get(id_, last - place) for place, id_ in enumerate(ids)]
-        whole = list(zip(numbers, batch, strict=True))
-        rows = [item_row(item, number, revision, self.place) for number, (item, _, _) in whole]
-        connection.execute(insert(ITEMS), rows)
-        told = [{"number": number, "descriptors": item.descriptors.to_dict()} for number, (item, _, _) in whole]
-        connection.execute(insert(DESCRIPTORS), told)
-        self._write_vectors(connection, revision, [(number, vectors) for number, (_, vectors, _) in whole])
-        marks = [{"number": number, "fingerprint": mark, "changed": revision} for number, (_, _, mark) in whole if mark]
-        if marks:
-            connection.execute(insert(FINGERPRINTS), marks)
-
-    def _write_vectors(
-        self, connection: Connection, revision: int, vectors: Sequence[tuple[int, Mapping[str, NDArray[np.float32]]]]
-    ) -> None:
-        table = self._database.vectors
-        values, sizes = [], {}
-        for number, of_item in vectors:
-            for space, vector in of_item.items():
-                if space not in sizes:
-                    sizes[space] = self._size(connection, space) or vector.size
-                if vector.size != sizes[space]:
-                    raise CatalogueError(f"vectors of {space} have {sizes[space]} numbers, not {vector.size}")
-                values.append({"space": space, "number": number, "vector": stored(table, vector), "changed": revision})
-        if values:
-            connection.execute(insert(table), values)
-
-    def _size(self, connection: Connection, space: str) -> int:
-        """Return how many numbers the vectors of a space have; 0 where there are none."""
-        table = self._database.vectors
-        found = connection.execute(select(table.c.vector).where(table.c.space == space).limit(1)).scalar()
-        return 0 if found is None else matrix_of([found]).shape[1]
-
-    def _delete(self, connection: Connection, name: str, number: int) -> int:
-        table = self._database.vectors if name == "vectors" else OF_ITEM[name]
-        return connection.execute(delete(table).where(table.c.number == number)).rowcount
 
     def _places(self, numbers: NDArray[np.int64], among: NDArray[np.bool_], kind: Kind) -> NDArray[np.int64]:
         """Return which of the vectors are of items that are asked for."""
