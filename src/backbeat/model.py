@@ -95,6 +95,11 @@ def split_hashes(data_hash: str) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
+def space_of(task: str, sha256: str) -> str:
+    """Return the name of the space in which vectors of one model, by the SHA-256 of its weights, can be compared."""
+    return f"{task}:{sha256[:12]}"
+
+
 class Specification(Protocol):
     """What `save_model` asks of a specification."""
 

@@ -1,12 +1,12 @@
 """From audio and trained models to one `Analysis` of a track: the same for the command line, library and service."""
 
 from backbeat.analysis.analyzer import Analyzer, Evidence
+from backbeat.analysis.descriptors import Descriptors, KeyGuess
 from backbeat.analysis.result import (
     Analysis,
     BeatEvent,
     DrumEvent,
     GenreGuess,
-    KeyGuess,
     ModelOrigin,
     OnsetEvent,
     analysis_schema,
@@ -16,6 +16,7 @@ __all__ = [
     "Analysis",
     "Analyzer",
     "BeatEvent",
+    "Descriptors",
     "DrumEvent",
     "Evidence",
     "GenreGuess",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbeat.analysis.descriptors import KeyGuess
 from backbeat.analysis.hearing import Heard, hear, hear_samples
 from backbeat.analysis.result import (
     TASKS,
@@ -23,7 +24,6 @@ from backbeat.analysis.result import (
     BeatEvent,
     DrumEvent,
     GenreGuess,
-    KeyGuess,
     ModelOrigin,
     OnsetEvent,
     check_task,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from backbeat.audio import AudioLimits
     from backbeat.batching import Batched
     from backbeat.beat.tracker import BeatTracker
+    from backbeat.features import LogMel
     from backbeat.genre.classifier import GenreClassifier, GenreResult
     from backbeat.model import ModelSpec
     from backbeat.music import Beats, Onsets
@@ -121,12 +122,7 @@ class Analyzer:
         from backbeat.features import LogMel
 
         self._beat, self._onset, self._genre = beat, onset, genre
-        for other in (onset, genre):
-            if other.spec.features != beat.spec.features:
-                raise ModelError(
-                    f"the models for beat and {other.spec.task} were trained on different spectrograms; "
-                    "train them on the same features"
-                )
+        self.check_front_end(onset.spec, genre.spec)
         self._front_end = LogMel(beat.spec.features)
         self._shared: list[Batched] = []
 
@@ -160,6 +156,25 @@ class Analyzer:
             OnsetDetector.from_folder(folders["onset"]),
             GenreClassifier.from_folder(folders["genre"]),
         )
+
+    def check_front_end(self, *others: ModelSpec) -> None:
+        """Raise ModelError if a model was trained on another spectrogram than the one for beats."""
+        for other in others:
+            if other.features != self._beat.spec.features:
+                raise ModelError(
+                    f"the models for beat and {other.task} were trained on different spectrograms; "
+                    "train them on the same features"
+                )
+
+    @property
+    def front_end(self) -> LogMel:
+        """Through which the models hear."""
+        return self._front_end
+
+    @property
+    def space(self) -> str:
+        """Where the genre model's embeddings can be compared: "genre:" and twelve digits of the weights' SHA-256."""
+        return self._genre.space
 
     @property
     def specs(self) -> dict[str, ModelSpec]:

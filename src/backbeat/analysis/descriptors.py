@@ -6,8 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from backbeat.analysis.result import KeyGuess
+from backbeat.analysis.schema import NUMBER, SHARE, TEXT, nullable, numbers, object_of
+from backbeat.audio.quality import Quality
 from backbeat.errors import AnnotationError
+from backbeat.music.theory import MODES, TONICS
+
+__all__ = ["KEY_SCHEMA", "Descriptors", "KeyGuess", "Mood", "Quality", "Spectrum", "descriptors_schema"]
+
+
+@dataclass(frozen=True)
+class KeyGuess:
+    """A key and the probability that `backbeat.analysis.key` gives it."""
+
+    tonic: str
+    mode: str
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -49,40 +62,6 @@ class Mood:
     valence: float
     arousal: float
     source: Literal["model", "cues"]
-
-
-@dataclass(frozen=True)
-class Quality:
-    """In what state a recording is.
-
-    Parameters
-    ----------
-    clipped_share
-        Share of the samples that lie in runs at full scale, 0 to 1.
-    noise_floor_dbfs
-        RMS of the quietest moments; None where the recording has none that are quiet.
-    bandwidth_hz
-        Up to where there is sound.
-    lossy
-        What the edge of the band says of the past: "none" that shows, or a guess such as "mp3 128 kbit/s".
-    dc_offset
-        Mean of the samples of the worst channel, full scale ±1.
-    phase_correlation
-        Of left and right, -1 to 1; None for other than two channels.
-    silence_share
-        Share of the time below -60 dBFS, 0 to 1.
-    problems
-        What stands out, in words; empty where nothing does.
-    """
-
-    clipped_share: float
-    noise_floor_dbfs: float | None
-    bandwidth_hz: float
-    lossy: str
-    dc_offset: float
-    phase_correlation: float | None
-    silence_share: float
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,3 +125,43 @@ def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _lists(one) for name, one in value.items()}
     return [_lists(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+#: JSON Schema of `KeyGuess`.
+KEY_SCHEMA = object_of({"tonic": {"enum": list(TONICS)}, "mode": {"enum": list(MODES)}, "confidence": SHARE})
+
+
+def descriptors_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `Descriptors.to_dict`."""
+    feeling = {"type": "number", "minimum": -1, "maximum": 1}
+    pair = numbers(2)
+    spectrum = dict.fromkeys(("centroid_hz", "bandwidth_hz", "rolloff_hz", "flatness", "flux"), pair)
+    quality = {
+        "clipped_share": SHARE,
+        "noise_floor_dbfs": nullable(NUMBER),
+        "bandwidth_hz": {"type": "number", "minimum": 0},
+        "lossy": TEXT,
+        "dc_offset": NUMBER,
+        "phase_correlation": nullable(feeling),
+        "silence_share": SHARE,
+        "problems": {"type": "array", "items": TEXT},
+    }
+    return object_of(
+        {
+            "tempo_bpm": nullable({"type": "number", "exclusiveMinimum": 0}),
+            "time_signature": nullable(TEXT),
+            "key": nullable(KEY_SCHEMA),
+            "camelot": nullable({"type": "string", "pattern": "^([1-9]|1[0-2])[AB]$"}),
+            "energy": SHARE,
+            "loudness_lufs": nullable(NUMBER),
+            "loudness_range_lu": nullable({"type": "number", "minimum": 0, "description": "EBU Tech 3342"}),
+            "true_peak_dbtp": nullable({"type": "number", "description": "ITU-R BS.1770-4, annex 2"}),
+            "pulse_clarity": SHARE,
+            "swing": nullable({**SHARE, "description": "where the second half of a beat falls; 0.5 is even"}),
+            "mood": object_of({"valence": feeling, "arousal": feeling, "source": {"enum": ["model", "cues"]}}),
+            "spectrum": object_of(
+                {**spectrum, "contrast_db": numbers(1, 16), "mfcc_mean": numbers(20), "mfcc_std": numbers(20)}
+            ),
+            "quality": object_of(quality),
+        }
+    )

@@ -16,12 +16,33 @@ from numpy.typing import NDArray
 from backbeat.errors import ConfigError
 
 if TYPE_CHECKING:
+    from backbeat.analysis.descriptors import Spectrum
     from backbeat.analysis.key import KeyEstimate
     from backbeat.audio import AudioLimits
+    from backbeat.audio.metering import Mastering
     from backbeat.features import LogMel
 
 #: Points of the waveform's outline, enough to look closely at seconds of a track of minutes.
 OUTLINE_POINTS = 40000
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What descriptors need of a recording beside what the models hear.
+
+    Parameters
+    ----------
+    mastering
+        Of all channels at the file's own rate.
+    spectrum
+        Of the mono mix at the rate of the front end, so that it can be compared between files of any rate.
+    fingerprint
+        By which the recording is known again (`backbeat.audio.fingerprint`); empty where it was not asked for.
+    """
+
+    mastering: Mastering
+    spectrum: Spectrum
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +67,8 @@ class Heard:
         What was wrong with a file that could still be heard.
     codec
         Of the file, "mp3" say; empty for samples.
+    sound
+        Where descriptors were asked for.
     """
 
     path: str
@@ -57,12 +80,30 @@ class Heard:
     loudness_lufs: float | None
     warnings: tuple[str, ...] = ()
     codec: str = ""
+    sound: Sound | None = None
 
 
 def hear(
-    path: Path | str, front_end: LogMel, limits: AudioLimits | None = None, *, outline_points: int = OUTLINE_POINTS
+    path: Path | str,
+    front_end: LogMel,
+    limits: AudioLimits | None = None,
+    *,
+    outline_points: int = OUTLINE_POINTS,
+    describe: bool = False,
+    fingerprints: bool = False,
 ) -> Heard:
-    """Decode a file, and make of it what the models hear; an outline of the waveform has `outline_points` at most.
+    """Decode a file, and make of it what the models hear.
+
+    Parameters
+    ----------
+    path, limits
+        The file, and how large and long it may be.
+    front_end
+        Of the models.
+    outline_points
+        The most that an outline of the waveform has.
+    describe, fingerprints
+        Whether to measure what descriptors need, and with it to take the fingerprint.
 
     Raises
     ------
@@ -77,10 +118,25 @@ def hear(
         mono=True,
         limits=AudioLimits() if limits is None else limits,
         measure_loudness=True,
+        measure_mastering=describe,
     )
     info = audio.info
     heard = _heard(audio.mono, front_end, str(path), info.sample_rate_hz, audio.loudness_lufs, outline_points)
-    return replace(heard, warnings=audio.warnings, codec=info.codec)
+    sound = None
+    if audio.mastering is not None:
+        sound = _sound(audio.mono, audio.sample_rate_hz, audio.mastering, fingerprints)
+    return replace(heard, warnings=audio.warnings, codec=info.codec, sound=sound)
+
+
+def _sound(mono: NDArray[np.float32], sample_rate_hz: int, mastering: Mastering, fingerprints: bool) -> Sound:
+    from backbeat.analysis.spectrum import measure_spectrum
+
+    taken = b""
+    if fingerprints:
+        from backbeat.audio.fingerprint import fingerprint
+
+        taken = fingerprint(mono, sample_rate_hz)
+    return Sound(mastering, measure_spectrum(mono, sample_rate_hz), taken)
 
 
 def hear_samples(samples: NDArray[np.float32], sample_rate_hz: int, front_end: LogMel, path: str = "") -> Heard:

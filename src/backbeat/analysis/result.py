@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from backbeat.analysis.descriptors import KEY_SCHEMA, Descriptors, KeyGuess, descriptors_schema
+from backbeat.analysis.schema import SHARE, TEXT, nullable, object_of
 from backbeat.errors import AnnotationError, ConfigError
 from backbeat.music.drums import DRUMS
-from backbeat.music.theory import MODES, TONICS
 
 #: Raised when a field changes its meaning or goes away; new fields leave it.
 SCHEMA_VERSION = 1
@@ -55,15 +56,6 @@ class GenreGuess:
 
 
 @dataclass(frozen=True)
-class KeyGuess:
-    """A key and the probability that `backbeat.analysis.key` gives it."""
-
-    tonic: str
-    mode: str
-    confidence: float
-
-
-@dataclass(frozen=True)
 class ModelOrigin:
     """Where an answer came from: the model, its version, the MLflow run and the hash of the data it learned from."""
 
@@ -80,6 +72,7 @@ class Analysis:
     Times are seconds from the start of the audio, to 0.1 ms. `tempo_bpm` and `time_signature` are None where no
     beats were found, `key` where nothing tonal sounds, `loudness_lufs` where BS.1770 defines none (shorter than
     0.4 s, or all of it below -70 LUFS). `warnings` says what was wrong with a file that could still be heard.
+    `descriptors` are there where they were asked for.
     """
 
     path: str
@@ -96,12 +89,14 @@ class Analysis:
     models: Mapping[str, ModelOrigin]
     warnings: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
+    descriptors: Descriptors | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object: plain lists, dictionaries, strings and numbers, the schema version first."""
         value = asdict(self)
         for name in ("beats", "onsets", "drums", "warnings"):
             value[name] = list(value[name])
+        value["descriptors"] = None if self.descriptors is None else self.descriptors.to_dict()
         return {"schema_version": value.pop("schema_version"), **value}
 
     @classmethod
@@ -116,7 +111,7 @@ class Analysis:
         if value.get("schema_version") != SCHEMA_VERSION:
             raise AnnotationError(f"an analysis of schema {value.get('schema_version')!r}, not {SCHEMA_VERSION}")
         try:
-            key = value["key"]
+            key, described = value["key"], value.get("descriptors")
             return cls(
                 path=str(value["path"]),
                 duration_s=float(value["duration_s"]),
@@ -131,6 +126,7 @@ class Analysis:
                 loudness_lufs=_optional_float(value["loudness_lufs"]),
                 models={task: ModelOrigin(**origin) for task, origin in value["models"].items()},
                 warnings=tuple(value["warnings"]),
+                descriptors=None if described is None else Descriptors.from_dict(described),
             )
         except KeyError as error:
             raise AnnotationError(f"an analysis without {error.args[0]!r}") from None
@@ -146,56 +142,44 @@ def _optional_float(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
 def analysis_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `Analysis.to_dict`."""
     time = {"type": "number", "minimum": 0, "description": "seconds from the start of the audio"}
-    share = {"type": "number", "minimum": 0, "maximum": 1}
-    text = {"type": "string"}
-    origin = _object({"name": text, "version": text, "run": _nullable(text), "data_hash": _nullable(text)})
+    origin = object_of({"name": TEXT, "version": TEXT, "run": nullable(TEXT), "data_hash": nullable(TEXT)})
     properties: dict[str, Any] = {
         "schema_version": {"const": SCHEMA_VERSION},
         "path": {"type": "string", "description": "the file as it was named"},
         "duration_s": {"type": "number", "exclusiveMinimum": 0},
         "sample_rate_hz": {"type": "integer", "exclusiveMinimum": 0, "description": "of the file"},
-        "tempo_bpm": _nullable({"type": "number", "exclusiveMinimum": 0, "description": "null without beats"}),
-        "time_signature": _nullable({"type": "string", "pattern": "^[0-9]{1,2}/(1|2|4|8|16|32)$"}),
+        "tempo_bpm": nullable({"type": "number", "exclusiveMinimum": 0, "description": "null without beats"}),
+        "time_signature": nullable({"type": "string", "pattern": "^[0-9]{1,2}/(1|2|4|8|16|32)$"}),
         "beats": {
             "type": "array",
-            "items": _object({"time_s": time, "position": _nullable({"type": "integer", "minimum": 1})}),
+            "items": object_of({"time_s": time, "position": nullable({"type": "integer", "minimum": 1})}),
         },
-        "onsets": {"type": "array", "items": _object({"time_s": time, "strength": share})},
+        "onsets": {"type": "array", "items": object_of({"time_s": time, "strength": SHARE})},
         "drums": {
             "type": "array",
-            "items": _object({"time_s": time, "drum": {"enum": list(DRUMS)}, "velocity": share}),
+            "items": object_of({"time_s": time, "drum": {"enum": list(DRUMS)}, "velocity": SHARE}),
         },
-        "genre": _object(
+        "genre": object_of(
             {
-                "label": text,
-                "probabilities": {"type": "object", "additionalProperties": share},
+                "label": TEXT,
+                "probabilities": {"type": "object", "additionalProperties": SHARE},
                 "unsure": {"type": "boolean", "description": "the label is likelier wrong than right"},
             }
         ),
-        "key": _nullable(
-            _object({"tonic": {"enum": list(TONICS)}, "mode": {"enum": list(MODES)}, "confidence": share})
-        ),
-        "loudness_lufs": _nullable({"type": "number", "description": "integrated, ITU-R BS.1770-4"}),
-        "models": _object(dict.fromkeys(TASKS, origin)),
-        "warnings": {"type": "array", "items": text},
+        "key": nullable(KEY_SCHEMA),
+        "loudness_lufs": nullable({"type": "number", "description": "integrated, ITU-R BS.1770-4"}),
+        "models": object_of(dict.fromkeys(TASKS, origin)),
+        "warnings": {"type": "array", "items": TEXT},
+        "descriptors": nullable(descriptors_schema()),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://backbeat.invalid/schema/analysis-{SCHEMA_VERSION}.json",
         "title": "Analysis of a track",
-        **_object(properties),
+        **object_of(properties, optional={"descriptors"}),
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.audio.limits import AudioLimits
-from backbeat.audio.loudness import LOWEST_RATE_HZ, LoudnessMeter
+from backbeat.audio.metering import Mastering, Meters
 from backbeat.audio.mixing import CANCELLED_DB, StreamResampler, mono_weights
 from backbeat.audio.opening import open_file
 from backbeat.audio.probe import AudioInfo, Source, inspect
@@ -49,6 +51,8 @@ class Audio:
         What was wrong with a file that could still be heard.
     loudness_lufs
         Integrated loudness of the file (BS.1770-4), where it was asked for and is defined (it is not below 4 kHz).
+    mastering
+        What else is told of all channels at the file's own rate, where it was asked for.
     """
 
     samples: NDArray[np.float32]
@@ -56,6 +60,7 @@ class Audio:
     info: AudioInfo
     warnings: tuple[str, ...] = ()
     loudness_lufs: float | None = None
+    mastering: Mastering | None = None
 
     @property
     def mono(self) -> NDArray[np.float32]:
@@ -79,6 +84,7 @@ def decode(
     limits: AudioLimits = AudioLimits(),  # noqa: B008 (frozen)
     allow_silence: bool = False,
     measure_loudness: bool = False,
+    measure_mastering: bool = False,
     spool: Path | None = None,
 ) -> Audio:
     """Decode a file of any format that libsndfile or libav know; its content decides which, not its name.
@@ -101,6 +107,8 @@ def decode(
         Accept a file in which nothing is above SILENCE_DB.
     measure_loudness
         Measure the loudness on the way, of all channels at the file's own rate.
+    measure_mastering
+        Measure the loudness, and loudness range, true peak and quality too.
     spool
         A folder for a nameless temporary file in which the samples are kept instead of in memory: for hours of audio.
         The array is then mapped from it.
@@ -128,7 +136,11 @@ def decode(
         limits.check_bytes(path, size)
         source = inspect(path, stream, size)
         limits.check_seconds(path, source.info.duration_s)
-        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, measure_loudness, spool)
+        info = source.info
+        meters = None
+        if measure_loudness or measure_mastering:
+            meters = partial(Meters, info.sample_rate_hz, info.channel_names, measure_mastering)
+        return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, meters, spool)
 
 
 def _decode_source(
@@ -137,27 +149,34 @@ def _decode_source(
     mono: bool,
     limits: AudioLimits,
     allow_silence: bool,
-    measure_loudness: bool,
+    meters: Callable[[], Meters] | None,
     spool: Path | None,
 ) -> Audio:
     """Decode an inspected file, with a second decoder when the first one stops early."""
     info = source.info
     weights = mono_weights(info.channel_names) if mono else None
-    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits, measure_loudness, spool)
+    best = _Pass(source, source.readers[0], sample_rate_hz, weights, limits, meters, spool)
     for reader in source.readers[1:]:
         if best.notes or best.is_short(source.declared_s):
-            other = _Pass(source, reader, sample_rate_hz, weights, limits, measure_loudness, spool)
+            other = _Pass(source, reader, sample_rate_hz, weights, limits, meters, spool)
             best = max(best, other, key=lambda done: done.heard)
     warnings = _judge(source, best)
     if not allow_silence and best.peak <= 10 ** (SILENCE_DB / 20):
         raise SilentAudioError(info.path, f"is silent: nothing in it is above {SILENCE_DB:.0f} dB of full scale")
-    lufs = None if best.meter is None else best.meter.integrated_lufs()
+    measured = best.meters
     if mono and info.channels > 1 and best.has_cancelled:
         one = np.zeros(info.channels, np.float32)
         one[best.loudest] = 1.0
         best = _Pass(source, best.reader, sample_rate_hz, one, limits, spool=spool)
         warnings.append("the channels cancel each other: the louder one is used instead of their mix")
-    return Audio(best.samples(source), sample_rate_hz or info.sample_rate_hz, info, tuple(warnings), lufs)
+    return Audio(
+        best.samples(source),
+        sample_rate_hz or info.sample_rate_hz,
+        info,
+        tuple(warnings),
+        None if measured is None else measured.loudness_lufs(),
+        None if measured is None else measured.mastering(),
+    )
 
 
 def _judge(source: Source, done: _Pass) -> list[str]:
@@ -196,13 +215,12 @@ class _Pass:
         sample_rate_hz: int | None,
         weights: NDArray[np.float32] | None,
         limits: AudioLimits,
-        measure_loudness: bool = False,
+        meters: Callable[[], Meters] | None = None,
         spool: Path | None = None,
     ) -> None:
         info = source.info
         self.reader = reader
-        measured = measure_loudness and info.sample_rate_hz >= LOWEST_RATE_HZ
-        self.meter = LoudnessMeter(info.sample_rate_hz, info.channel_names) if measured else None
+        self.meters = None if meters is None else meters()
         self._metering: Future[None] | None = None
         self.notes: list[str] = []
         self.rate = info.sample_rate_hz
@@ -218,14 +236,14 @@ class _Pass:
         self._to_rate = sample_rate_hz or self.rate
         self._resampler = StreamResampler(self.rate, self._to_rate)
         kept = 0
-        # Loudness takes as long as reading does, and lets other threads run meanwhile.
-        with ThreadPoolExecutor(1, "backbeat-loudness") as beside:
+        # Measuring takes as long as reading does, and lets other threads run meanwhile.
+        with ThreadPoolExecutor(1, "backbeat-metering") as beside:
             for block in read_blocks(source, reader, self.notes):
                 self._measure(info.path, block, beside)
                 kept += self._keep(block)
                 limits.check_decoded(info.path, self.decoded_s, kept)
             self._keep(np.zeros((info.channels, 0), np.float32), last=True)
-            self._wait_for_loudness()
+            self._wait_for_meters()
 
     @property
     def decoded_s(self) -> float:
@@ -251,7 +269,7 @@ class _Pass:
         """Tell whether less was decoded than the header promises."""
         return declared_s is not None and self.decoded_s < declared_s - self._slack_s
 
-    def _wait_for_loudness(self) -> None:
+    def _wait_for_meters(self) -> None:
         if self._metering is not None:
             self._metering.result()
 
@@ -268,9 +286,9 @@ class _Pass:
             )
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         self._energy += np.einsum("cn,cn->c", block, block, dtype=np.float64)
-        if self.meter is not None:
-            self._wait_for_loudness()  # one block at a time, so that memory stays flat
-            self._metering = beside.submit(self.meter.add, block)
+        if self.meters is not None:
+            self._wait_for_meters()  # one block at a time, so that memory stays flat
+            self._metering = beside.submit(self.meters.add, block)
         self.total += block.shape[1]
         self.heard += block.shape[1] if high.max() > low.min() else 0
 

@@ -1,4 +1,4 @@
-"""Integrated loudness after ITU-R BS.1770-4, measured in one pass over blocks of any length.
+"""Integrated loudness after ITU-R BS.1770-4 and its range after EBU Tech 3342, in one pass over blocks of any length.
 
 The filters are those that the recommendation tabulates at 48 kHz, carried to other rates through the analogue
 prototype that fits them (De Man, "Evaluation of Implementations of the EBU R128 Loudness Measurement", AES 145, 2018).
@@ -22,6 +22,10 @@ LOWEST_RATE_HZ = 4000
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _OFFSET_DB = -0.691
+#: EBU Tech 3342, section 2: the range of the loudness of 3 s, between two percentiles of what is above both gates.
+_STEPS_PER_SHORT_TERM = 30
+_RANGE_GATE_LU = -20.0
+_RANGE_PERCENTILES = (10.0, 95.0)
 
 #: Samples filtered at a time: the float64 copies stay at a few megabytes whatever the length of the file.
 _PIECE_SAMPLES = 1 << 17
@@ -60,7 +64,7 @@ def k_weighting(sample_rate_hz: int) -> NDArray[np.float64]:
 
 
 class LoudnessMeter:
-    """Measures integrated loudness of audio that arrives in blocks.
+    """Measures integrated loudness, and loudness range, of audio that arrives in blocks.
 
     Parameters
     ----------
@@ -119,17 +123,33 @@ class LoudnessMeter:
 
         None where it is not defined: shorter than one block of 400 ms, or no block above the gate of -70 LUFS.
         """
-        whole = np.array(self._energies[:-1])  # the last step is never full
-        if whole.size < _STEPS_PER_BLOCK:
-            return None
-        seconds = np.diff([self._boundary(step) for step in range(whole.size + 1)])
-        ones = np.ones(_STEPS_PER_BLOCK)
-        blocks = np.convolve(whole, ones, "valid") / np.convolve(seconds, ones, "valid")
-        loud = blocks[_lufs(blocks) > _ABSOLUTE_GATE_LUFS]
+        loud = self._above_gate(_STEPS_PER_BLOCK, _RELATIVE_GATE_LU)
+        return float(_lufs(np.mean(loud))) if loud.size else None
+
+    def range_lu(self) -> float | None:
+        """Return the loudness range of all that was added, in LU.
+
+        None where it is not defined: shorter than 3 s, or nothing above the gate of -70 LUFS.
+        """
+        loud = self._above_gate(_STEPS_PER_SHORT_TERM, _RANGE_GATE_LU)
         if loud.size == 0:
             return None
-        gate_lufs = _lufs(np.mean(loud)) + _RELATIVE_GATE_LU
-        return float(_lufs(np.mean(loud[_lufs(loud) > gate_lufs])))
+        low, high = np.percentile(_lufs(loud), _RANGE_PERCENTILES, method="nearest")
+        return float(high - low)
+
+    def _above_gate(self, steps: int, relative_gate_lu: float) -> NDArray[np.float64]:
+        """Return the mean power of each block of so many steps that is above the absolute and a relative gate."""
+        whole = np.array(self._energies[:-1])  # the last step is never full
+        if whole.size < steps:
+            return np.empty(0)
+        seconds = np.diff([self._boundary(step) for step in range(whole.size + 1)])
+        ones = np.ones(steps)
+        blocks = np.convolve(whole, ones, "valid") / np.convolve(seconds, ones, "valid")
+        loud: NDArray[np.float64] = blocks[_lufs(blocks) > _ABSOLUTE_GATE_LUFS]
+        if loud.size == 0:
+            return loud
+        gated: NDArray[np.float64] = loud[_lufs(loud) > _lufs(np.mean(loud)) + relative_gate_lu]
+        return gated
 
 
 def _lufs(power: NDArray[np.float64] | np.floating) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from backbeat.errors import ConfigError
+from backbeat.files import sha256_file
 from backbeat.genre.network import GenreNetwork
 from backbeat.genre.timbre import TIMBRE_SIZE, timbre_statistics
 from backbeat.layers import for_inference
-from backbeat.model import ModelSpec, load_spec, load_weights
+from backbeat.model import WEIGHTS, ModelSpec, load_spec, load_weights, space_of, weights_of
 
 #: Windows that go through the network together.
 BATCH = 16
@@ -85,10 +87,13 @@ class GenreClassifier:
         A trained one; a copy of it is what listens.
     spec
         What was trained, and how it is decoded.
+    sha256
+        Of the weights, in hexadecimal; taken from the network when left out.
     """
 
-    def __init__(self, network: GenreNetwork, spec: ModelSpec) -> None:
+    def __init__(self, network: GenreNetwork, spec: ModelSpec, sha256: str = "") -> None:
         self.network = network
+        self._sha256 = sha256
         self._quick: Any = for_inference(network)
         self.spec = spec
         self.decoding = GenreDecoding(**spec.decoding)
@@ -99,7 +104,14 @@ class GenreClassifier:
         spec = load_spec(folder, "genre")
         network = GenreNetwork(spec.features.mel_bands, len(spec.classes), **spec.network)
         load_weights(folder, network)
-        return cls(network, spec)
+        return cls(network, spec, sha256_file(folder / WEIGHTS))
+
+    @property
+    def space(self) -> str:
+        """Where embeddings can be compared with each other."""
+        if not self._sha256:
+            self._sha256 = hashlib.sha256(weights_of(self.network)).hexdigest()
+        return space_of("genre", self._sha256)
 
     def listen_through(self, wrap: Callable[[Any], Any]) -> None:
         """Put something round the network that listens, to share it between threads say."""
