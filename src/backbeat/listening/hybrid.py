@@ -1,0 +1,214 @@
+"""All recommenders together: a blend of their scores whose weights are learnt on what listeners did next.
+
+The weights depend on how much a listener has been heard of and how much an item has been played: what others heard
+says nothing of a track that nobody heard. They are fitted by a conditional logit (McFadden 1974), the loss of ListNet's
+top-one case (Cao et al., "Learning to rank: from pairwise approach to listwise approach", ICML 2007): the chosen items
+against all others at once. It is convex, so that there is one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbeat.errors import ModelError
+from backbeat.listening.history import Events, History
+from backbeat.listening.recommenders import SINGLE, Evidence, make
+
+# Beyond so many plays or events there is no more to know.
+_MANY = 200
+_CONTEXTS = ("alone", "history", "played", "unplayed")
+# Weight of the squared coefficients, against the mean loss of a listener.
+_RIDGE = 1e-3
+_MOST_CANDIDATES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """What each recommender's standardised score counts, by context.
+
+    Parameters
+    ----------
+    weights
+        Shape (recommenders of `SINGLE`, contexts): alone; times how long the history is, 0 to 1; times how much the
+        item is played, 0 to 1; for items that nobody played.
+    unplayed
+        What is added for items that nobody played, alone and times how long the history is.
+    """
+
+    weights: NDArray[np.float64]
+    unplayed: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        named = {
+            name: {context: round(float(value), 5) for context, value in zip(_CONTEXTS, row, strict=True)}
+            for name, row in zip(SINGLE, self.weights, strict=True)
+        }
+        return {"recommenders": named, "unplayed": [round(float(value), 5) for value in self.unplayed]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Blend:
+        """Read what `to_dict` gave; ModelError where something is missing."""
+        try:
+            rows = [[float(values["recommenders"][name][context]) for context in _CONTEXTS] for name in SINGLE]
+            first, second = values["unplayed"]
+            return cls(np.array(rows), (float(first), float(second)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the listening model's blend is malformed: {error!r}; train it again") from None
+
+    def mix(
+        self, scores: Sequence[NDArray[np.float32]], played: NDArray[np.float32], history: float
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Blend standardised scores, one array of shape (items,) a recommender.
+
+        Parameters
+        ----------
+        played
+            How much each item is played, 0 to 1 (`amount`), shape (items,).
+        history
+            How long the listener's history is, 0 to 1.
+
+        Returns
+        -------
+        tuple
+            The sum, and what each recommender adds to it; shape (items,).
+        """
+        fresh = (played == 0).astype(np.float32)
+        parts = []
+        for row, score in zip(self.weights.astype(np.float32), scores, strict=True):
+            parts.append(score * (row[0] + row[1] * np.float32(history) + row[2] * played + row[3] * fresh))
+        total = fresh * np.float32(self.unplayed[0] + self.unplayed[1] * history)
+        for part in parts:
+            total = total + part
+        return total, parts
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a listener chose: scores of all items that could have been, and which were.
+
+    Parameters
+    ----------
+    scores
+        Standardised, shape (recommenders, items).
+    played
+        Shape (items,), as in `Blend.mix`.
+    history
+        0 to 1.
+    chosen
+        Rows of items, at least one.
+    """
+
+    scores: NDArray[np.float32]
+    played: NDArray[np.float32]
+    history: float
+    chosen: NDArray[np.int64]
+
+
+def amount(counts: NDArray[np.floating] | float) -> NDArray[np.float32]:
+    """Return counts on a scale from 0 (none) to 1 (many), by their logarithm."""
+    return np.asarray(np.minimum(np.log1p(counts) / np.log1p(_MANY), 1), dtype=np.float32)
+
+
+def standardised(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return scores centred and scaled over the items that have one; 0 where there is none."""
+    known = np.isfinite(scores)
+    if known.all():
+        centred = scores - scores.mean()
+    elif known.any():
+        centred = np.where(known, scores - scores[known].mean(), 0).astype(np.float32)
+    else:
+        return np.zeros_like(scores)
+    spread = float(np.sqrt(np.square(centred).sum() / np.count_nonzero(known)))
+    return np.asarray(centred / spread if spread > 1e-9 else np.zeros_like(centred), dtype=np.float32)
+
+
+def fit_blend(choices: Sequence[Choice], seed: int) -> Blend:
+    """Fit the weights to what listeners chose; each listener counts alike, whatever he or she listens to.
+
+    Of large catalogues only so many items are compared with, drawn by `seed`.
+
+    Raises
+    ------
+    ModelError
+        If nobody chose anything.
+    """
+    from scipy.optimize import minimize
+
+    if not choices:
+        raise ModelError("no listener of the validation period chose anything new, so no blend can be learnt")
+    rng = np.random.default_rng(seed)
+    prepared = [_features(choice, rng) for choice in choices]
+    size = prepared[0][0].shape[1]
+
+    def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        total, gradient = 0.0, np.zeros(size)
+        for features, chosen in prepared:
+            logits = features @ coefficients.astype(np.float32)
+            logits -= logits.max()
+            shares = np.exp(logits)
+            summed = shares.sum()
+            total += float(np.log(summed) - logits[chosen].mean())
+            gradient += (shares / summed) @ features - features[chosen].mean(axis=0)
+        count = len(prepared)
+        ridge = _RIDGE * coefficients
+        return total / count + float(ridge @ coefficients) / 2, gradient / count + ridge
+
+    found = minimize(loss, np.zeros(size), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    weights = found.x[:-2].reshape(len(SINGLE), len(_CONTEXTS))
+    return Blend(weights, (float(found.x[-2]), float(found.x[-1])))
+
+
+def _features(choice: Choice, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return what coefficients multiply, shape (candidates, coefficients), and the rows that were chosen."""
+    others = np.setdiff1d(np.arange(choice.played.size), choice.chosen)
+    if others.size > _MOST_CANDIDATES:
+        others = rng.choice(others, _MOST_CANDIDATES, replace=False)
+    rows = np.concatenate([choice.chosen, others])
+    scores, played = choice.scores[:, rows].T, choice.played[rows][:, None]
+    fresh = (played == 0).astype(np.float32)
+    context = np.concatenate([np.ones_like(played), np.full_like(played, choice.history), played, fresh], axis=1)
+    crossed = (scores[:, :, None] * context[:, None, :]).reshape(len(rows), -1)
+    features = np.concatenate([crossed, fresh, fresh * np.float32(choice.history)], axis=1)
+    return features.astype(np.float32), np.arange(choice.chosen.size)
+
+
+def counted(events: Events, items: int) -> NDArray[np.float32]:
+    """Return how much each item is played, 0 to 1, shape (items,)."""
+    return amount(np.bincount(events.items[events.weights > 0], minlength=items).astype(np.float64))
+
+
+class Hybrid:
+    """Scores by the blend of a trained model.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        if evidence.model is None:
+            raise ModelError("no listening model: `dvc repro` trains one to models/listening; name its folder")
+        self.blend = evidence.model.blend
+        self.played = counted(evidence.events, len(evidence.vectors))
+        # Without factors nobody's listening is known, and the blend does without.
+        self.single = {
+            name: make(name, evidence) for name in SINGLE if not (name == "collaborative" and evidence.factors is None)
+        }
+
+    def score(self, history: History) -> NDArray[np.float32]:
+        """Return the blend of all scores."""
+        return self.parts(history)[0]
+
+    def parts(self, history: History) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Return the blend, and what each recommender adds to it."""
+        silent = np.zeros(self.played.size, dtype=np.float32)
+        scores = [standardised(self.single[name].score(history)) if name in self.single else silent for name in SINGLE]
+        total, parts = self.blend.mix(scores, self.played, float(amount(float(len(history)))))
+        return total, dict(zip(SINGLE, parts, strict=True))
