@@ -11,7 +11,15 @@ from rich.progress import track
 
 from backbeat.dataset import FeatureStore, read_labels
 from backbeat.evaluation.results import check_features, corpus_facts, write_results
-from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, examples_from_features, load, score
+from backbeat.evaluation.scoring import (
+    EvaluationSettings,
+    Example,
+    Model,
+    examples_from_features,
+    examples_of_listeners,
+    load,
+    score,
+)
 from backbeat.separation.separator import Separator
 from backbeat.separation.stems import StemStore
 from backbeat.tracking import Tracking, tracked_run
@@ -24,16 +32,20 @@ def main(config: DictConfig) -> None:
     task, where, reports = config.task.name, places(config), Path(config.paths.reports)
     tracks = read_labels(where.labels, task)
     model: Model | Separator
-    store: FeatureStore | StemStore
+    store: FeatureStore | StemStore | None
     examples: list[Example] = []
     if task == "separation":
         model, store = Separator.from_folder(where.output), StemStore(where.stems)
         chosen = [item for item in tracks if item.split == "test"]
         table = model.score(track(chosen, description=f"scoring {task}"), store)
     else:
-        model, store = load(task, where.output), FeatureStore(where.features)
-        check_features(model.spec, store, sorted({item.corpus for item in tracks}))
-        examples = examples_from_features(task, tracks, store)
+        model = load(task, where.output)
+        if task == "listening":
+            store, examples = None, examples_of_listeners(tracks, where.listening)
+        else:
+            store = FeatureStore(where.features)
+            check_features(model.spec, store, sorted({item.corpus for item in tracks}))
+            examples = examples_from_features(task, tracks, store)
         table = score(model, track(examples, description=f"scoring {task}"))
     curves = pd.read_csv(where.curves) if where.curves.is_file() else None
     results = write_results(

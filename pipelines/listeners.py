@@ -18,10 +18,16 @@ from backbeat.dataset import FeatureStore, read_lines
 from backbeat.errors import ConfigError, CorpusError
 from backbeat.files import sha256_file, write_text
 from backbeat.genre.classifier import GenreClassifier
-from backbeat.listening.data import SPLITS, ItemSet, write_items
+from backbeat.listening.data import SPLITS, ItemSet, read_items, write_items
 from backbeat.listening.simulator import SimulatorParams, Sounds, World, build_world
 from backbeat.model import WEIGHTS
-from backbeat.recommend.interactions import InteractionTable, interaction_table, read_interactions
+from backbeat.recommend.interactions import (
+    EXPORTED,
+    InteractionTable,
+    interaction_table,
+    read_interactions,
+    write_interactions,
+)
 from pipelines.settings import read, stage
 
 DAY_S = 86400.0
@@ -155,30 +161,32 @@ def label_lines(table: InteractionTable, shares: TimeShares) -> Iterator[str]:
         yield json.dumps(line, separators=(",", ":")) + "\n"
 
 
-def interaction_lines(table: InteractionTable) -> Iterator[str]:
-    """Yield interactions as a CSV file has them."""
-    yield "user,item,kind,at\n"
-    columns = (table.users, table.items, table.kind, table.at)
-    for user, item, kind, at in zip(*(column.tolist() for column in columns), strict=True):
-        yield f"{user},{item},{kind},{at:.3f}\n"
+def gathered(
+    settings: ListenersSettings, labels: Path, features: Path, model: Path
+) -> tuple[ItemSet, InteractionTable]:
+    """Return the items and what was done with them, from where the settings say."""
+    source = Path(settings.source)
+    if settings.source and source.is_dir():
+        return read_items(source), recorded(source / EXPORTED)
+    classifier = GenreClassifier.from_folder(model)
+    space = f"genre:{sha256_file(model / WEIGHTS)[:12]}"
+    items = embedded(heard_tracks(labels), FeatureStore(features), classifier, space)
+    if settings.source:
+        return items, recorded(source)
+    items, table, _ = simulated(items, settings.simulator, settings.start_s)
+    return items, table
 
 
 @stage
 def main(config: DictConfig) -> None:
     settings, paths = read(ListenersSettings, config.listeners), config.paths
-    labels, model = Path(paths.labels), Path(paths.models) / "genre"
-    space = f"genre:{sha256_file(model / WEIGHTS)[:12]}" if (model / WEIGHTS).is_file() else ""
-    classifier = GenreClassifier.from_folder(model)
-    items = embedded(heard_tracks(labels), FeatureStore(Path(paths.features)), classifier, space)
-    if settings.source:
-        table = recorded(Path(settings.source))
-    else:
-        items, table, _ = simulated(items, settings.simulator, settings.start_s)
+    labels = Path(paths.labels)
+    items, table = gathered(settings, labels, Path(paths.features), Path(paths.models) / "genre")
     # Beside the labels of other tasks; what is in the folder of another name is another data set.
     write_text(labels / "listening" / f"{settings.name}.jsonl", "".join(label_lines(table, settings.shares)))
     folder = Path(paths.listening)
     write_items(folder, items)
-    write_text(folder / "interactions.csv", "".join(interaction_lines(table)))
+    write_interactions(folder / EXPORTED, table)
     print(f"{folder}: {len(items)} tracks, {len(table)} interactions of {np.unique(table.users).size} listeners")
 
 

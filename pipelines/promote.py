@@ -53,6 +53,7 @@ def gate_places(paths: DictConfig, tree: Path = Path(), reports: Path | None = N
     return GatePlaces(
         labels=tree / paths.labels,
         features=tree / paths.features,
+        listening=tree / paths.listening,
         corpora=tree / paths.corpora,
         reports=reports or tree / paths.reports,
         models=tree / paths.models / ".versions",

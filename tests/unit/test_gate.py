@@ -534,7 +534,14 @@ class Registered:
 def places(tmp_path: Path) -> GatePlaces:
     """Labels, features and a corpus as the pipeline leaves them, of scripted spectrograms."""
     data = tmp_path / "data"
-    found = GatePlaces(data / "labels", data / "features", data / "corpora", tmp_path / "reports", tmp_path / "models")
+    found = GatePlaces(
+        data / "labels",
+        data / "features",
+        data / "listening",
+        data / "corpora",
+        tmp_path / "reports",
+        tmp_path / "models",
+    )
     lines = [
         {"id": f"t{number}", "split": "test", "genre": CLASSES[number % 3], "licence": "CC0-1.0"}
         for number in range(TRACKS)

@@ -92,6 +92,7 @@ def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) ->
 
 
 def _lead(results: Sequence[Results]) -> str:
+    results = [found for found in results if found.task != "listening"]
     names = {name for found in results for name in found.corpora}
     hours = sum(
         max(sum(found.corpora[name]["hours"].values()) for found in results if name in found.corpora) for name in names
@@ -147,6 +148,12 @@ def _task(results: Results, tracks: pd.DataFrame, folder: Path) -> dict[str, Any
 
 
 def _trained(results: Results, counts: Mapping[str, int]) -> str:
+    if results.task == "listening":
+        did = sum(facts["interactions"] for facts in results.corpora.values())
+        return (
+            f"Learnt from {did:,} interactions of {' and '.join(results.corpora)} listeners; scored on what "
+            f"{results.groups['all']['ndcg_10'].count} of them took to in the last part of the time."
+        )
     told = (
         f"Trained on {counts['train']} tracks of {' and '.join(results.corpora)}, chosen on {counts['valid']}, "
         f"scored here on {counts['test']}."
@@ -196,6 +203,7 @@ def _worst(tracks: pd.DataFrame, task: str, words: Sequence[str], numbers: Seque
 def _corpora(results: Sequence[Results]) -> list[dict[str, Any]]:
     """Gather what the tasks know of each corpus: for each split the most that any task reads."""
     gathered = []
+    results = [found for found in results if found.task != "listening"]
     for name in sorted({name for found in results for name in found.corpora}):
         facts = [found.corpora[name] for found in results if name in found.corpora]
         widest = max(facts, key=lambda one: sum(one["tracks"].values()))

@@ -117,21 +117,22 @@ def read_tracks(folder: Path) -> pd.DataFrame:
 
 
 def corpus_facts(
-    task: str, tracks: Sequence[LabelledTrack], store: FeatureStore | StemStore
+    task: str, tracks: Sequence[LabelledTrack], store: FeatureStore | StemStore | None
 ) -> dict[str, dict[str, Any]]:
     """Count what a task's corpora hold.
 
     Returns
     -------
     For each corpus: ``tracks`` and ``hours`` by split, ``styles`` (tracks by style and split), for beats ``meters``
-    (tracks), for onsets ``hits`` (events by class); all splits together in the last two.
+    (tracks), for onsets ``hits`` (events by class); all splits together in the last two. Listeners, who have no `store`,
+    count as tracks, and what they did is ``interactions``.
     """
     facts: dict[str, dict[str, Any]] = {}
     for name in sorted({track.corpus for track in tracks}):
         chosen = [track for track in tracks if track.corpus == name]
         by_split = {split: [track for track in chosen if track.split == split] for split in _SPLITS}
         hours = {
-            split: round(sum(store.seconds(name, track.id) for track in found) / 3600, 4)
+            split: round(sum(store.seconds(name, track.id) for track in found) / 3600, 4) if store else 0.0
             for split, found in by_split.items()
         }
         styles = {
@@ -146,6 +147,8 @@ def corpus_facts(
         if task == "beat":
             meters = Counter(track.values.get("time_signature") or "not known" for track in chosen)
             facts[name]["meters"] = dict(sorted(meters.items(), key=lambda item: (-item[1], item[0])))
+        if task == "listening":
+            facts[name]["interactions"] = sum(len(track.values["events"]) for track in chosen)
         if task == "onset":
             hits = Counter(event for track in chosen for event in track.values["classes"])
             facts[name]["hits"] = dict(sorted(hits.items(), key=lambda item: (-item[1], item[0])))

@@ -23,21 +23,28 @@ from backbeat.errors import CorpusError
 from backbeat.features import FeatureParams, LogMel, log_mel
 from backbeat.genre import score as genre_score
 from backbeat.genre.classifier import GenreClassifier
+from backbeat.listening.data import gather, read_items
+from backbeat.listening.model import ListeningModel
+from backbeat.listening.trial import Listener, Trial
 from backbeat.music import DRUMS, Beats, Onsets
 from backbeat.onset import score as onset_score
 from backbeat.onset.detector import OnsetDetector
+from backbeat.pairing import score as pairing_score
+from backbeat.pairing.model import PairingModel
 from backbeat.statistics import Interval, bootstrap_interval, proportion_interval, summarise
 
 if TYPE_CHECKING:
     from backbeat.corpus.annotated import AnnotatedTrack
 
-Model = BeatTracker | OnsetDetector | GenreClassifier
-Truth = Beats | Onsets | str
+Model = BeatTracker | OnsetDetector | GenreClassifier | PairingModel | ListeningModel
+Truth = Beats | Onsets | str | pairing_score.Partner | Listener
 
-MODELS: dict[str, type[BeatTracker] | type[OnsetDetector] | type[GenreClassifier]] = {
+MODELS: dict[str, type[Model]] = {
     "beat": BeatTracker,
     "onset": OnsetDetector,
     "genre": GenreClassifier,
+    "pairing": PairingModel,
+    "listening": ListeningModel,
 }
 
 #: The measures that tables show, by task, in their order.
@@ -55,10 +62,19 @@ HEADLINES: dict[str, tuple[str, ...]] = {
         "velocity_mae",
     ),
     "genre": ("accuracy", "macro_f1", "calibration_error"),
+    "pairing": ("found_1", "found_5", "reciprocal_rank"),
+    "listening": ("ndcg_10", "recall_10"),
 }
 
 #: The measure by which a track is among the worst.
-PRINCIPAL = {"beat": "beat_f", "onset": "drums_f", "genre": "truth_probability", "separation": "sdr_gain"}
+PRINCIPAL = {
+    "beat": "beat_f",
+    "onset": "drums_f",
+    "genre": "truth_probability",
+    "pairing": "reciprocal_rank",
+    "listening": "ndcg_10",
+    "separation": "sdr_gain",
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A track to score: a way to its spectrogram, and its truth."""
+    """A track to score: a way to its spectrogram, and its truth; of a listener, a way to the history, and what came."""
 
     corpus: str
     id: str
@@ -101,13 +117,45 @@ def examples_from_features(
     chosen = [track for track in tracks if track.split == split]
     if not chosen:
         raise CorpusError(f"no track of the {split} split is annotated for {task}")
-    return [Example(track.corpus, track.id, track.genre, reader(track), _label(task, track)) for track in chosen]
+    truths = _truths(task, chosen, store)
+    return [
+        Example(track.corpus, track.id, track.genre, reader(track), truth)
+        for track, truth in zip(chosen, truths, strict=True)
+    ]
 
 
-def _label(task: str, track: LabelledTrack) -> Truth:
+def examples_of_listeners(tracks: Sequence[LabelledTrack], folder: Path, split: str = "test") -> list[Example]:
+    """Give the listeners of one split: what each had heard, and what each took to then.
+
+    Parameters
+    ----------
+    tracks
+        The label lines of all splits.
+    folder
+        data/listening.
+
+    Raises
+    ------
+    CorpusError
+        If the items are missing, or nobody heard anything new.
+    """
+    trial = Trial(gather(tracks, read_items(folder)), split)
+    (corpus,) = {track.corpus for track in tracks}
+
+    def reader(listener: Listener) -> Callable[[], NDArray[np.float32]]:
+        return lambda: listener.history
+
+    return [Example(corpus, one.name, "", reader(one), one) for one in trial.listeners]
+
+
+def _truths(task: str, tracks: Sequence[LabelledTrack], store: FeatureStore) -> Sequence[Truth]:
     if task == "beat":
-        return track.beats()
-    return track.onsets() if task == "onset" else track.genre
+        return [track.beats() for track in tracks]
+    if task == "onset":
+        return [track.onsets() for track in tracks]
+    if task == "pairing":
+        return pairing_score.partners(tracks, store)
+    return [track.genre for track in tracks]
 
 
 def examples_from_audio(
@@ -148,6 +196,10 @@ def score(model: Model, examples: Iterable[Example]) -> pd.DataFrame:
             row |= onset_score.score_track(example.truth, *model.detect(example.log_mel()))
         elif isinstance(model, GenreClassifier) and example.truth in model.spec.classes:
             row |= genre_row(str(example.truth), model.classify(example.log_mel()).probabilities)
+        elif isinstance(model, PairingModel) and isinstance(example.truth, pairing_score.Partner):
+            row |= pairing_score.score_track(example.truth, model, example.log_mel())
+        elif isinstance(model, ListeningModel) and isinstance(example.truth, Listener):
+            row |= example.truth.row(model)
         else:
             continue
         rows.append(row)

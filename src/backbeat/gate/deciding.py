@@ -22,7 +22,7 @@ from backbeat.gate.settings import GateSettings
 from backbeat.gate.sides import (
     Contender,
     Deaf,
-    Spectrogram,
+    Heard,
     name_sets,
     paired_scores,
     score_sides,
@@ -174,14 +174,14 @@ def _compare(match: _Match, found: _Found) -> None:
     count = len(match.examples)
     timed = set(np.linspace(0, count - 1, min(match.settings.timed_tracks, count)).astype(int).tolist())
     deaf = Deaf.of(match.examples, params)
-    tables, digests, spectrograms = score_sides(
+    tables, digests, heard = score_sides(
         (old or deaf, new), match.progress(match.examples, f"gate: {match.task}"), timed
     )
     sources = [match.source(example) for example in match.examples]
     found.sets = name_sets(match.examples, digests, sources)
     _score_checks(match, found, tables, sources, first=old is None)
     if old is not None and old_folder is not None:
-        _side_checks(match, found, old, new, tables, sources, spectrograms)
+        _side_checks(match, found, old, new, tables, sources, heard)
         old_bytes, new_bytes = ((folder / WEIGHTS).stat().st_size for folder in (old_folder, new_folder))
         found.checks.append(checks.size(old_bytes, new_bytes, match.settings))
     found.checks.append(_golden_check(match, old, new, params))
@@ -243,14 +243,14 @@ def _side_checks(
     new: Contender,
     tables: tuple[pd.DataFrame, pd.DataFrame],
     sources: Sequence[str],
-    spectrograms: Sequence[Spectrogram],
+    heard: Sequence[Heard],
 ) -> None:
     settings = match.settings
-    times = time_in_turns(old, new, spectrograms, settings.timing_rounds, match.timer)
+    times = time_in_turns(old, new, heard, settings.timing_rounds, match.timer)
     check = checks.latency(*times, settings)
     if not check.passed:
         # A budget that is only just broken may be the machine's doing: the shortest of three times as many decides.
-        again = time_in_turns(old, new, spectrograms, 2 * settings.timing_rounds, match.timer)
+        again = time_in_turns(old, new, heard, 2 * settings.timing_rounds, match.timer)
         check = checks.latency(np.minimum(times[0], again[0]), np.minimum(times[1], again[1]), settings)
     found.checks.append(check)
     found.checks.append(checks.calibration(tables[0], tables[1], sources, settings))

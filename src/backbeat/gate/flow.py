@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from backbeat.corpus.contract import ANNOTATIONS, read_corpus
 from backbeat.dataset import FeatureStore, LabelledTrack, read_labels
 from backbeat.errors import BackbeatError, ConfigError, RegistryError
-from backbeat.evaluation.scoring import examples_from_features
+from backbeat.evaluation.scoring import examples_from_features, examples_of_listeners
 from backbeat.gate.deciding import Progress, decide, refused
 from backbeat.gate.decision import Decision, TestSet
 from backbeat.gate.report import DECISION, write_decision
 from backbeat.gate.settings import GateSettings
+from backbeat.listening.data import read_items
 from backbeat.tracking import Tracking, logged_run, tracked_run
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class GatePlaces:
 
     Parameters
     ----------
-    labels, features, corpora
+    labels, features, listening, corpora
         The pipeline's; tracks share the sources that the corpora tell, where those are there.
     reports
         Decisions go to `reports`/gate/TASK.
@@ -67,6 +68,7 @@ class GatePlaces:
 
     labels: Path
     features: Path
+    listening: Path
     corpora: Path
     reports: Path
     models: Path
@@ -143,9 +145,13 @@ def _decided(
     before: Sequence[TestSet] | None,
     progress: Progress,
 ) -> Decision:
-    tracks, store = read_labels(places.labels, task), FeatureStore(places.features)
-    examples = examples_from_features(task, tracks, store)
-    params = store.params(sorted({example.corpus for example in examples}))
+    tracks = read_labels(places.labels, task)
+    if task == "listening":
+        examples, params = examples_of_listeners(tracks, places.listening), read_items(places.listening).features
+    else:
+        store = FeatureStore(places.features)
+        examples = examples_from_features(task, tracks, store)
+        params = store.params(sorted({example.corpus for example in examples}))
     try:
         folders = (registry.fetch(champion, places.models) if champion else None, registry.fetch(new, places.models))
     except RegistryError:

@@ -67,7 +67,10 @@ def made_by_code(task: str, params: FeatureParams) -> tuple[GoldenTrack, ...]:
     if task == "onset":
         drums = [_drum(note, params) for note in DRUM_NOTES]
         return (*drums, *(_piece(task, style, params, "onset_f", 0.8) for style in STYLES))
-    return tuple(_piece(task, style, params, "correct", 1.0) for style in STYLES)
+    if task == "genre":
+        return tuple(_piece(task, style, params, "correct", 1.0) for style in STYLES)
+    # A beat is right among others, and a track for a listener: no single piece shows it.
+    return ()
 
 
 def _golden(name: str, style: str, sound: NDArray[Any], params: FeatureParams, truth: Truth) -> Example:

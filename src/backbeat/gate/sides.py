@@ -21,10 +21,16 @@ from backbeat.evaluation.scoring import Example, Model, Truth, genre_row, score
 from backbeat.features import FeatureParams
 from backbeat.gate.decision import TestSet
 from backbeat.genre.classifier import GenreClassifier
+from backbeat.listening.model import ListeningModel
+from backbeat.listening.trial import Listener
 from backbeat.music import Beats, Onsets
 from backbeat.onset.score import score_track as score_onsets
+from backbeat.pairing.model import PairingModel
+from backbeat.pairing.score import Partner, chance_row
 
 Spectrogram = NDArray[np.float32]
+#: A track and its spectrogram.
+Heard = tuple[Example, Spectrogram]
 _DIGITS = 9
 
 
@@ -62,8 +68,12 @@ class Contender:
         rows = score(self.model, [replace(example, log_mel=lambda: spectrogram)])
         return {str(name): value for name, value in rows.iloc[0].items()}
 
-    def hear(self, spectrogram: Spectrogram) -> object:
+    def hear(self, example: Example, spectrogram: Spectrogram) -> object:
         """Hear a track, from its spectrogram to the answer."""
+        if isinstance(self.model, ListeningModel):
+            return self.row(example, spectrogram)
+        if isinstance(self.model, PairingModel):
+            return self.model.embed_take(spectrogram)
         if isinstance(self.model, BeatTracker):
             return self.model.track(spectrogram)
         if isinstance(self.model, GenreClassifier):
@@ -75,7 +85,7 @@ class Contender:
 class Deaf:
     """What a first model is held against: answers without hearing.
 
-    Beats and kicks twice a second, and the commonest genre.
+    Beats and kicks twice a second, the commonest genre, any of the beats, and what most listeners know.
     """
 
     commonest: str
@@ -96,6 +106,10 @@ class Deaf:
         if isinstance(example.truth, Onsets):
             kicks = Onsets(times_s, ["kick"] * times_s.size)
             return score_onsets(example.truth, kicks, kicks)
+        if isinstance(example.truth, Partner):
+            return dict(chance_row(example.truth))
+        if isinstance(example.truth, Listener):
+            return dict(example.truth.popular_row())
         right = float(example.truth == self.commonest)
         return {"answer": self.commonest, "correct": right, "confidence": 1.0}
 
@@ -109,7 +123,7 @@ def usable(model: Model) -> None:
 
 def score_sides(
     sides: tuple[Side, Side], examples: Iterable[Example], timed: Collection[int]
-) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[bytes], list[Spectrogram]]:
+) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[bytes], list[Heard]]:
     """Score every track by both sides.
 
     Parameters
@@ -119,11 +133,11 @@ def score_sides(
     examples
         Read once each.
     timed
-        Places of the tracks whose spectrograms are wanted.
+        Places of the tracks that are wanted with their spectrograms.
 
     Returns
     -------
-    A table a side with a row a track, in order; each track's digest; the spectrograms.
+    A table a side with a row a track, in order; each track's digest; the tracks that are wanted.
 
     Raises
     ------
@@ -131,18 +145,19 @@ def score_sides(
         If a side fails on a track, named.
     """
     rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    digests, spectrograms = [], []
+    digests: list[bytes] = []
+    wanted: list[Heard] = []
     for place, example in enumerate(examples):
         spectrogram = example.log_mel()
         digests.append(digest(example, spectrogram))
         if place in timed:
-            spectrograms.append(spectrogram)
+            wanted.append((example, spectrogram))
         for side, gathered in zip(sides, rows, strict=True):
             try:
                 gathered.append(side.row(example, spectrogram))
             except Exception as error:  # whatever a damaged network or decoder raises
                 raise ModelError(f"{side.name} fails on track {example.corpus}/{example.id}: {error}") from error
-    return (pd.DataFrame(rows[0]), pd.DataFrame(rows[1])), digests, spectrograms
+    return (pd.DataFrame(rows[0]), pd.DataFrame(rows[1])), digests, wanted
 
 
 def paired_scores(
@@ -182,7 +197,7 @@ def _truth(truth: Truth) -> bytes:
     if isinstance(truth, Onsets):
         velocities = np.asarray(truth.velocities, dtype=np.float64).round(_DIGITS).tobytes()
         return truth.times_s.round(_DIGITS).tobytes() + ",".join(truth.classes).encode() + velocities
-    return truth.encode()
+    return truth.encode() if isinstance(truth, str) else truth.digest
 
 
 def name_sets(examples: Sequence[Example], digests: Sequence[bytes], sources: Sequence[str]) -> tuple[TestSet, ...]:
@@ -198,7 +213,7 @@ def name_sets(examples: Sequence[Example], digests: Sequence[bytes], sources: Se
 def time_in_turns(
     champion: Contender,
     challenger: Contender,
-    spectrograms: Sequence[Spectrogram],
+    tracks: Sequence[Heard],
     rounds: int,
     timer: Callable[[], float],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -208,12 +223,12 @@ def time_in_turns(
     """
     pair = (champion, challenger)
     for side in pair:
-        side.hear(spectrograms[0])
-    shortest = np.full((2, len(spectrograms)), np.inf)
+        side.hear(*tracks[0])
+    shortest = np.full((2, len(tracks)), np.inf)
     for turn in range(rounds):
-        for place, spectrogram in enumerate(spectrograms):
+        for place, track in enumerate(tracks):
             for number in (0, 1) if (turn + place) % 2 else (1, 0):
                 begun = timer()
-                pair[number].hear(spectrogram)
+                pair[number].hear(*track)
                 shortest[number, place] = min(shortest[number, place], timer() - begun)
     return shortest[0], shortest[1]

@@ -7,8 +7,10 @@ measure is its mean over all draws. Where there are fewer than 100 candidates, a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,14 @@ class Candidates:
     log_mels: tuple[LogMel, ...]
     _vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of what the beats sound like, in order."""
+        made = hashlib.sha256()
+        for log_mel in self.log_mels:
+            made.update(np.ascontiguousarray(log_mel(), dtype=np.float32).tobytes())
+        return made.digest()
+
     def vectors(self, model: PairingModel) -> NDArray[np.float32]:
         """Return the beats' vectors, (beats, size); made once for each model."""
         if model.space not in self._vectors:
@@ -54,6 +64,11 @@ class Partner:
 
     candidates: Candidates
     place: int
+
+    @property
+    def digest(self) -> bytes:
+        """A hash of the beats and of which is the right one."""
+        return self.candidates.digest + self.place.to_bytes(8, "little")
 
 
 def partners(tracks: Sequence[LabelledTrack], store: FeatureStore) -> list[Partner]:

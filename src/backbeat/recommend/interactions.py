@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.errors import AnnotationError
+from backbeat.files import write_text
 from backbeat.recommend.items import check_id
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ InteractionKind = Literal["play", "like", "skip", "dislike", "save"]
 #: How much each says for an item, or against it.
 WEIGHTS: dict[str, float] = {"play": 1.0, "save": 3.0, "like": 4.0, "skip": -1.0, "dislike": -4.0}
 _COLUMNS = ("user", "item", "kind", "at")
+#: The file of a data set, or of an export, that has them.
+EXPORTED = "interactions.csv"
 
 
 @dataclass(frozen=True)
@@ -152,3 +155,11 @@ def _since_1970(moment: pd.Timestamp) -> float:
     if pd.isna(moment):
         raise AnnotationError("the time is missing")
     return float((moment.tz_localize("UTC") if moment.tzinfo is None else moment).timestamp())
+
+
+def write_interactions(path: Path, table: InteractionTable) -> None:
+    """Write interactions as a CSV file that `read_interactions` reads, atomically."""
+    columns = (table.users, table.items, table.kind, table.at)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    lines = [f"{user},{item},{kind},{at:.3f}\n" for user, item, kind, at in rows]
+    write_text(path, "".join([",".join(_COLUMNS) + "\n", *lines]))

@@ -78,8 +78,8 @@ class Registry:
 
         spec = load_spec(folder)
         if spec.task not in REGISTERED_TASKS:
-            known = ", ".join(REGISTERED_TASKS)
-            raise ModelError(f"{folder}: is a model for {spec.task}; registered are those for {known}")
+            names = ", ".join(REGISTERED_TASKS)
+            raise ModelError(f"{folder}: is a model for {spec.task}; registered are those for {names}")
         # Whoever follows the registry would find out otherwise.
         load(spec.task, folder)
         name, origin, logged = registered_name(spec.task), _origin(folder), self._was_logged(folder, spec.run)
