@@ -139,7 +139,7 @@ def decode(
         info = source.info
         meters = None
         if measure_loudness or measure_mastering:
-            meters = partial(Meters, info.sample_rate_hz, info.channel_names, measure_mastering)
+            meters = partial(Meters, info.sample_rate_hz, info.channel_names, info.codec, measure_mastering)
         return _decode_source(source, sample_rate_hz, mono, limits, allow_silence, meters, spool)
 
 

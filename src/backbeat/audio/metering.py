@@ -36,20 +36,20 @@ class Meters:
 
     Parameters
     ----------
-    sample_rate_hz, channel_names
-        Of the audio.
+    sample_rate_hz, channel_names, codec
+        Of the audio, as `AudioInfo` has them.
     mastering
         Whether to measure more than the loudness.
     """
 
-    def __init__(self, sample_rate_hz: int, channel_names: Sequence[str], mastering: bool) -> None:
+    def __init__(self, sample_rate_hz: int, channel_names: Sequence[str], codec: str, mastering: bool) -> None:
         self._loudness = LoudnessMeter(sample_rate_hz, channel_names) if sample_rate_hz >= LOWEST_RATE_HZ else None
         self._mastering = None
         if mastering:
             from backbeat.audio.true_peak import TruePeakMeter  # numba takes a while to import
 
             channels = len(channel_names)
-            self._mastering = TruePeakMeter(sample_rate_hz, channels), QualityMeter(sample_rate_hz, channels)
+            self._mastering = TruePeakMeter(sample_rate_hz, channels), QualityMeter(sample_rate_hz, channels, codec)
 
     def add(self, samples: NDArray[np.floating]) -> None:
         """Take the next samples, shape (channels, samples), full scale ±1."""

@@ -69,10 +69,12 @@ class QualityMeter:
     ----------
     sample_rate_hz, channels
         Of the audio.
+    codec
+        Of its file, as `AudioInfo` has it; empty where it is not known.
     """
 
-    def __init__(self, sample_rate_hz: int, channels: int) -> None:
-        self._rate_hz = sample_rate_hz
+    def __init__(self, sample_rate_hz: int, channels: int, codec: str = "") -> None:
+        self._rate_hz, self._codec = sample_rate_hz, codec
         self._frame = 1 << max(4, round(np.log2(_FRAME_S * sample_rate_hz)))
         self._window = np.hanning(self._frame + 1)[:-1].astype(np.float32)
         self._waiting = np.zeros((channels, 0), np.float32)
@@ -125,7 +127,7 @@ class QualityMeter:
         levels_db = 10 * np.log10(np.maximum(np.concatenate(self._levels), 1e-20))
         # The power of a full-scale sine is 0 dB in its bin.
         power = self._power / self._frames / (self._window.sum() / 2) ** 2
-        band = band_of(10 * np.log10(np.maximum(power, 1e-20)), self._rate_hz)
+        band = band_of(10 * np.log10(np.maximum(power, 1e-20)), self._rate_hz, self._codec)
         clipped = sum(runs.clipped() for runs in self._clipping) / (self._samples * self._sum.size)
         offset = self._sum / self._samples
         worst = float(offset[np.argmax(np.abs(offset))])
@@ -200,7 +202,9 @@ def problems(quality: Quality) -> tuple[str, ...]:
     if quality.noise_floor_dbfs is not None and quality.noise_floor_dbfs > _NOISY_DBFS:
         said.append(f"noisy: the quietest moments are at {quality.noise_floor_dbfs:.0f} dBFS")
     if quality.lossy != "none":
-        said.append(f"cut off at {quality.bandwidth_hz / 1000:.1f} kHz, as {quality.lossy} would")
+        said.append(
+            f"cut off at {quality.bandwidth_hz / 1000:.1f} kHz, as {quality.lossy} or a lower sampling rate would"
+        )
     if abs(quality.dc_offset) > _OFFSET:
         said.append(f"offset by {100 * quality.dc_offset:+.1f} % of full scale")
     if quality.phase_correlation is not None and quality.phase_correlation < _OUT_OF_PHASE:
