@@ -29,13 +29,12 @@ class Columns:
 
     def changed(self, gone: NDArray[np.int64], new: Columns) -> Columns:
         """Return these without the items of some numbers, and with others."""
-        kept, place = _merge(self.table.ids, self.numbers, gone, new.table.ids, new.numbers)
+        ids, kept, place = _merge(self.table.ids, self.numbers, gone, new.table.ids, new.numbers)
         columns = {
             field.name: _put(getattr(self.table, field.name), kept, place, getattr(new.table, field.name))
             for field in fields(ItemTable)
             if field.name != "ids"
         }
-        ids = _put_ids(self.table.ids, kept, new.table.ids)
         return Columns(replace(self.table, ids=ids, **columns), _put(self.numbers, kept, place, new.numbers))
 
 
@@ -73,10 +72,10 @@ class VectorRows:
 
     def altered(self, gone: NDArray[np.int64], new: VectorRows) -> VectorRows:
         """Return these without the items of some numbers, and with others."""
-        kept, place = _merge(self.ids, self.numbers, gone, new.ids, new.numbers)
+        ids, kept, place = _merge(self.ids, self.numbers, gone, new.ids, new.numbers)
         matrix = self.matrix if len(self.ids) else new.matrix[:0]
         return VectorRows(
-            _put_ids(self.ids, kept, new.ids),
+            ids,
             _put(self.numbers, kept, place, new.numbers),
             _put(matrix, kept, place, new.matrix if len(new.ids) else matrix[:0]),
             _put(self.changed, kept, place, new.changed),
@@ -89,21 +88,18 @@ def _merge(
     gone: NDArray[np.int64],
     new_ids: tuple[str, ...],
     new_numbers: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which rows stay, and before which of those that stay each new one comes."""
+) -> tuple[tuple[str, ...], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the ids then, which rows stay, and before which of those that stay each new one comes."""
     kept = ~np.isin(numbers, np.concatenate([gone, new_numbers]))
-    staying = ids if kept.all() else [one for one, stays in zip(ids, kept, strict=True) if stays]
+    staying = list(ids)
+    if not kept.all():
+        staying = [ids[place] for place in np.flatnonzero(kept)]
     if len(new_ids) > _FEW and staying:
-        place = np.searchsorted(np.array(staying), np.array(new_ids))
+        places = np.searchsorted(np.array(staying), np.array(new_ids))
     else:
-        place = np.array([bisect_left(staying, one) for one in new_ids], dtype=np.int64)
-    return kept, place
-
-
-def _put_ids(ids: tuple[str, ...], kept: NDArray[np.bool_], new: tuple[str, ...]) -> tuple[str, ...]:
-    if kept.all() and not new:
-        return ids
-    return tuple(sorted([*(one for one, stays in zip(ids, kept, strict=True) if stays), *new]))
+        places = np.array([bisect_left(staying, one) for one in new_ids], dtype=np.int64)
+    # Two runs in order: sorting them is no more than a merge.
+    return (tuple(sorted([*staying, *new_ids])) if new_ids else tuple(staying)), kept, places
 
 
 def _put(old: NDArray, kept: NDArray[np.bool_], place: NDArray[np.int64], new: NDArray) -> NDArray:

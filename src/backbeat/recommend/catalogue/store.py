@@ -262,9 +262,7 @@ class Catalogue:
                 numbers = numbers_of(connection, checked)
                 there = list(numbers.values())
                 connection.execute(delete(table).where(table.c.space == space, table.c.number.in_(there)))
-                self._writer.write_vectors(
-                    connection, revision, [(number, checked[id_]) for id_, number in numbers.items()]
-                )
+                self._writer.vectors(connection, revision, [(number, checked[id_]) for id_, number in numbers.items()])
             count += len(numbers)
         return count
 
