@@ -89,8 +89,8 @@ def fit(choices: Sequence[Choice], origin: Mapping[str, Any], *, with_model: boo
 
 
 def _fit(
-    tables: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], truths: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    tables: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], truths: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return centres, shape (parts, 1), and weights, shape (parts,)."""
     from scipy.optimize import minimize
     from scipy.special import logsumexp
@@ -100,7 +100,7 @@ def _fit(
         others = np.arange(values.shape[1]) != truth
         sums += (values * trust)[:, others].sum(axis=1)
         trusts += trust[:, others].sum(axis=1)
-    centres = (sums / trusts)[:, None]
+    centres = (sums / trusts)[:, None].astype(np.float32)
     features = [weighed(values, trust, centres) for values, trust in tables]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -89,7 +89,7 @@ def evidence(
 def weighed(
     values: NDArray[np.float32], trust: NDArray[np.float32], centres: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return how far each value is from its centre, as far as it is trusted."""
+    """Return how far values, shape (parts, beats), are from their centres, (parts, 1), as far as they are trusted."""
     away: NDArray[np.float32] = values - centres
     away *= trust
     return away

@@ -277,7 +277,8 @@ def _best(scores: NDArray[np.float64], allowed: NDArray[np.bool_], count: int) -
     count = min(count, int(np.count_nonzero(allowed)))
     least = np.partition(left, left.size - count)[left.size - count]
     candidates = np.flatnonzero(left >= least)
-    return candidates[np.argsort(-left[candidates], kind="stable")][:count]
+    best: NDArray[np.int64] = candidates[np.argsort(-left[candidates], kind="stable")][:count]
+    return best
 
 
 def _in_order(ids: tuple[str, ...], given: tuple[str, ...], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

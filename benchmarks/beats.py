@@ -1,0 +1,274 @@
+"""Does a take find its own beat among others? By chance, by the rules, by the pairing model, and by both together.
+
+`python benchmarks/beats.py --pairs FOLDER --pairing weights/pairing` describes the takes and beats of the test split of
+a corpus of pairs (`conf/corpus/pairs.yaml`) and prints, in Markdown, recall at 1 and 5 and the mean reciprocal rank
+among 100 beats with 95 % intervals over takes, the differences between the ways with paired tests, and how far the
+confidence is from the truth. No beat is filtered out: how far one would have to be stretched counts in the rules alone.
+
+`--fit FILE` fits the weights on the validation split instead and writes them: that is how
+`src/backbeat/recommend/beats/fitted.json` was made. `--real FOLDER` adds recordings that nobody rendered, for
+evaluation only: the drum tracks of MDB Drums under their own full mixes (drums/), and voices of MIR-1K over the
+accompaniments of all songs, one clip a song (vocals/). `--cache FOLDER` keeps what was described for the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from backbeat.analysis.analyzer import Analyzer
+from backbeat.analysis.describing import Describer
+from backbeat.audio import decode, encode
+from backbeat.corpus.contract import Corpus
+from backbeat.errors import BackbeatError
+from backbeat.files import write_json
+from backbeat.pairing.model import PairingModel
+from backbeat.pairing.score import score_similarities
+from backbeat.recommend.beats.confidence import calibration_error
+from backbeat.recommend.beats.fitting import Choice, fit
+from backbeat.recommend.beats.rules import columns_of, fits
+from backbeat.recommend.beats.scoring import LEARNED, Weights, read_weights
+from backbeat.recommend.beats.selecting import facts_of
+from backbeat.recommend.items import Item, row_of, table_of
+from backbeat.statistics import bootstrap_interval, holm, paired_bootstrap
+
+MEASURES = {"found_1": "recall@1", "found_5": "recall@5", "reciprocal_rank": "MRR"}
+WAYS = ("chance", "rules", "model", "rules and model")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was described of a recording: as an item, the genre's probabilities, and vectors as a take and as a beat."""
+
+    item: Item
+    genre: Mapping[str, float]
+    take: NDArray[np.float32]
+    beat: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Takes that each look for their own beat among the same ones, all by name."""
+
+    name: str
+    takes: tuple[Told, ...]
+    beats: tuple[Told, ...]
+    truths: tuple[int, ...]
+
+
+class Ear:
+    """Describes recordings, and remembers them in a folder."""
+
+    def __init__(self, pairing: PairingModel | None, cache: Path | None) -> None:
+        self._pairing, self._cache = pairing, cache
+        self._describer = Describer(Analyzer.load(), pairing, fingerprints=False)
+        self._key = "none" if pairing is None else pairing.space
+
+    def __call__(self, path: Path, name: str, label: str = "") -> Told:
+        """Describe a file; an empty label is the genre that is heard, as it is in a catalogue."""
+        kept = None if self._cache is None else self._cache / f"{_digest(path, self._key)}.json"
+        if kept is not None and kept.exists():
+            values = json.loads(kept.read_text(encoding="utf-8"))
+        else:
+            values = self._values(path)
+            if kept is not None:
+                write_json(kept, values)
+        item = Item.from_dict({**values["item"], "id": name, "label": label or values["heard"]})
+        take, beat = (np.array(values[one], dtype=np.float32) for one in ("take", "beat"))
+        return Told(item, values["genre"], take, beat)
+
+    def _values(self, path: Path) -> dict[str, Any]:
+        told = self._describer.describe(path)
+        item = Item("x", "beat", "", "", "", "", "", told.analysis.duration_s, "", "", 0.0, told.descriptors)
+        beat = [] if self._pairing is None else told.vectors[self._pairing.space].tolist()
+        return {
+            "item": item.to_dict(),
+            "heard": told.analysis.genre.label,
+            "genre": told.analysis.genre.probabilities,
+            "take": [] if told.take_vector is None else told.take_vector.tolist(),
+            "beat": beat,
+        }
+
+
+def _digest(path: Path, key: str) -> str:
+    return hashlib.sha256(path.read_bytes() + key.encode()).hexdigest()[:24]
+
+
+def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
+    """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats."""
+    corpus = Corpus.open(folder)
+    tracks = {track.id: track for track in corpus.tracks}
+    by_parts: dict[str, list[Any]] = {}
+    for pair in corpus.pairs():
+        if tracks[pair.take].split == split:
+            by_parts.setdefault(pair.parts, []).append(pair)
+    questions = []
+    for parts, pairs in sorted(by_parts.items()):
+        takes = tuple(ear(folder / tracks[pair.take].path, pair.take) for pair in pairs)
+        beats = tuple(ear(folder / tracks[pair.beat].path, pair.beat, tracks[pair.beat].genre) for pair in pairs)
+        questions.append(Question(f"rendered, {parts}", takes, beats, tuple(range(len(pairs)))))
+    return questions
+
+
+def real_drums(folder: Path, ear: Ear) -> Question:
+    """Return the question of full mixes for their own drums among all drum tracks."""
+    beats = sorted((folder / "drum_only").glob("*.flac"))
+    takes = sorted((folder / "full_mix").glob("*.flac"))
+    truths = tuple([beat.name for beat in beats].index(take.name) for take in takes)
+    return Question(
+        "real drums (MDB)", tuple(ear(path, path.stem) for path in takes), tuple(ear(p, p.stem) for p in beats), truths
+    )
+
+
+def real_voices(folder: Path, ear: Ear) -> Question:
+    """Return the question of sung clips for their own accompaniment, one clip a song."""
+    songs: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.flac")):
+        songs.setdefault(path.stem.rpartition("_")[0], path)
+    takes, beats = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        for song, path in songs.items():
+            audio = decode(path)
+            for channel, told in ((1, takes), (0, beats)):
+                side = Path(scratch) / f"{song}-{channel}.wav"
+                encode(side, audio.samples[channel], audio.sample_rate_hz)
+                told.append(ear(side, song))
+    return Question("real voices (MIR-1K)", tuple(takes), tuple(beats), tuple(range(len(takes))))
+
+
+def choices(question: Question, with_model: bool) -> Iterator[Choice]:
+    """Put a question to the rules and the model."""
+    rows = [
+        {"id": beat.item.id, "label": beat.item.label, "artist": "", **row_of(beat.item)} for beat in question.beats
+    ]
+    table = table_of(rows)
+    columns = columns_of(table)
+    place = {name: row for row, name in enumerate(table.ids)}
+    order = np.argsort([place[beat.item.id] for beat in question.beats])
+    matrix = np.stack([question.beats[row].beat for row in order])
+    for take, truth in zip(question.takes, question.truths, strict=True):
+        genre = SimpleNamespace(probabilities=take.genre)
+        told = SimpleNamespace(descriptors=take.item.descriptors, analysis=SimpleNamespace(path="", genre=genre))
+        similarity = matrix @ take.take if with_model else None
+        yield Choice(fits(facts_of(told, columns), columns), similarity, place[question.beats[truth].item.id])
+
+
+def scores(choice: Choice, way: str, weights: Mapping[str, Weights]) -> NDArray[np.float64]:
+    """Return the score of each beat by one way."""
+    if way == "chance":
+        return np.zeros(choice.rules.level.size)
+    if way == "model":
+        return np.asarray(choice.similarity, dtype=np.float64)
+    similarity = None if way == "rules" else choice.similarity
+    found = weights["rules" if similarity is None else "model"]
+    return found.parts(choice.rules, similarity).sum(axis=0, dtype=np.float64)
+
+
+def print_question(question: Question, weights: Mapping[str, Weights], ways: Sequence[str]) -> None:
+    """Print how each way does, and how they differ."""
+    asked = list(choices(question, len(ways) > 2))
+    rows = {way: [score_similarities(one.truth, scores(one, way, weights)) for one in asked] for way in ways}
+    among = rows["chance"][0]["candidates"]
+    print(f"\n{question.name}: {len(asked)} takes, among {among:.0f} beats\n")
+    print("| | " + " | ".join(MEASURES.values()) + " | confidence off by |")
+    print("| --- " * (len(MEASURES) + 2) + "|")
+    for way in ways:
+        cells = [str(bootstrap_interval([row[name] for row in rows[way]])) for name in MEASURES]
+        print(f"| {way} | {' | '.join(cells)} | {_off(asked, way, weights)} |")
+    pairs = [
+        (one, other) for place, one in enumerate(ways) for other in ways[:place] if "rules" in one or "model" in one
+    ]
+    found = []
+    for one, other in pairs:
+        ours, theirs = ([row["reciprocal_rank"] for row in rows[way]] for way in (one, other))
+        same = np.allclose(ours, theirs)
+        found.append((paired_bootstrap(ours, theirs), 1.0 if same else float(wilcoxon(ours, theirs).pvalue)))
+    print("\n| difference of MRR | | p (Wilcoxon, Holm) |\n| --- | --- | --- |")
+    for (one, other), (difference, _), p in zip(pairs, found, holm([p for _, p in found]), strict=True):
+        print(f"| {one} over {other} | {difference} | {p:.2g} |")
+
+
+def _off(asked: Sequence[Choice], way: str, weights: Mapping[str, Weights]) -> str:
+    """Return the calibration error of a way that has a confidence, of pairs that belong together and others."""
+    if way in ("chance", "model"):
+        return "–"
+    found = [scores(choice, way, weights) for choice in asked]
+    confidence = weights["rules" if way == "rules" else "model"].confidence(np.concatenate(found))
+    together = np.concatenate(
+        [np.arange(score.size) == choice.truth for score, choice in zip(found, asked, strict=True)]
+    )
+    return f"{calibration_error(confidence, together):.3f}"
+
+
+def fitted_on(questions: Sequence[Question], origin: Mapping[str, Any], with_model: bool) -> dict[str, Weights]:
+    """Fit the weights for rules alone, and with the model where there is one."""
+    asked = [choice for question in questions for choice in choices(question, with_model)]
+    found = {"rules": fit(asked, origin, with_model=False)}
+    if with_model:
+        found["model"] = fit(asked, origin, with_model=True)
+    return found
+
+
+def main() -> None:
+    """Fit, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, help="a corpus of pairs")
+    parser.add_argument("--pairing", type=Path, help="a folder with a pairing model; none: rules alone")
+    parser.add_argument("--real", type=Path, help="with drums/ and vocals/")
+    parser.add_argument("--fit", type=Path, metavar="FILE", help="fit on the validation split, and write the weights")
+    parser.add_argument("--weights", type=Path, help="read the weights here; else those that ship")
+    parser.add_argument("--cache", type=Path, help="a folder for what was described")
+    given = parser.parse_args()
+    try:
+        pairing = None if given.pairing is None else PairingModel.from_folder(given.pairing)
+        ear = Ear(pairing, given.cache)
+        if given.fit is not None:
+            _fit(given, ear, pairing)
+        else:
+            _report(given, ear, pairing)
+    except BackbeatError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _fit(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -> None:
+    questions = rendered(given.pairs, "valid", ear)
+    origin = {
+        "corpus": Corpus.open(given.pairs).name,
+        "split": "valid",
+        "annotations_sha256": hashlib.sha256((given.pairs / "annotations.csv").read_bytes()).hexdigest(),
+        "pairing": "" if pairing is None else pairing.space,
+    }
+    found = fitted_on(questions, origin, pairing is not None)
+    write_json(given.fit, {name: weights.to_dict() for name, weights in found.items()})
+    for name, weights in found.items():
+        told = ", ".join(
+            f"{part} {weight:.2f}" for part, weight in weights.weights.items() if part != LEARNED or weight
+        )
+        print(f"{name}: {told}; confidence = logistic({weights.slope:.2f} score + {weights.offset:.2f})")
+
+
+def _report(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -> None:
+    from backbeat.recommend.beats.scoring import FITTED
+
+    weights = read_weights(given.weights or FITTED)
+    ways = WAYS if pairing is not None else WAYS[:2]
+    questions = [] if given.pairs is None else rendered(given.pairs, "test", ear)
+    if given.real is not None:
+        questions += [real_drums(given.real / "drums", ear), real_voices(given.real / "vocals", ear)]
+    for question in questions:
+        print_question(question, weights, ways)
+
+
+if __name__ == "__main__":
+    main()
