@@ -124,8 +124,8 @@ def corpus_facts(
     Returns
     -------
     For each corpus: ``tracks`` and ``hours`` by split, ``styles`` (tracks by style and split), for beats ``meters``
-    (tracks), for onsets ``hits`` (events by class); all splits together in the last two. Listeners, who have no `store`,
-    count as tracks, and what they did is ``interactions``.
+    (tracks), for onsets ``hits`` (events by class); all splits together in the last two. Listeners, who have no
+    `store`, count as tracks, and what they did is ``interactions``.
     """
     facts: dict[str, dict[str, Any]] = {}
     for name in sorted({track.corpus for track in tracks}):
