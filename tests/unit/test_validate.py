@@ -359,3 +359,17 @@ def test_an_unknown_column_hides_nothing(tmp_path: Path) -> None:
     assert "'colour'" in errors[0][2]
     with pytest.raises(CorpusError, match="column 'colour'"):
         read_corpus(tmp_path)
+
+
+def test_halves_of_songs_need_no_genre_to_be_learnt_and_broken_pairs_are_named(tmp_path: Path) -> None:
+    corpus = make(tmp_path)
+    lone = [replace(track, genre=f"{track.genre} {track.id[-1]}") for track in corpus.tracks]
+    write_annotations(tmp_path, lone)
+    assert not validate(read_corpus(tmp_path)).ok
+    pairs = "".join(f"jazz-{name},rock-{name},drums\n" for name in "abcd")
+    (tmp_path / "pairs.csv").write_text("take,beat,parts\n" + pairs)
+    assert validate(read_corpus(tmp_path)).ok
+    (tmp_path / "pairs.csv").write_text("take,beat,parts\njazz-a,rock-b,drums\njazz-b,rock-z,drums\n")
+    (problem,) = [one for one in found(validate(read_corpus(tmp_path)), "error") if one[0] == "pairs.csv"]
+    assert problem[1] == 3
+    assert "rock-z" in problem[2]

@@ -19,6 +19,7 @@ from backbeat.corpus.contract import (
     COLUMNS,
     SPLITS,
     Corpus,
+    Pair,
     Track,
     read_beats,
     read_onsets,
@@ -172,7 +173,15 @@ def _validate(
     """Gather what is wrong, beside what was `found`; event files that were `judged` are not looked at."""
     annotations = corpus.root / ANNOTATIONS
     where = _Rows(str(annotations if annotations.is_file() else corpus.root), lines)
-    problems = [*found, *_check_paths(corpus.tracks, where), *_check_genres(corpus.tracks, where)]
+    pairs: tuple[Pair, ...] = ()
+    try:
+        pairs = corpus.pairs()
+    except AnnotationError as error:
+        found = [*found, Problem(ERROR, str(error.path), error.problem, line=error.line)]
+    # Halves of songs are no examples of a genre.
+    halves = {name for pair in pairs for name in (pair.take, pair.beat)}
+    whole = tuple(track for track in corpus.tracks if track.id not in halves)
+    problems = [*found, *_check_paths(corpus.tracks, where), *_check_genres(whole, where)]
     problems += [*_check_splits(corpus.tracks, where)]
     counts = _Counts()
     digests: dict[str, str] = {}
