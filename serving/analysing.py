@@ -124,10 +124,10 @@ class Ears:
         if pool:
             await asyncio.to_thread(self.pool.close)
 
-    async def hear(self, path: Path) -> Heard:
-        """Decode a file and make its spectrogram; errors as `HearingPool.hear`."""
+    async def hear(self, path: Path, *, describe: bool = False, fingerprints: bool = False) -> Heard:
+        """Decode a file and make its spectrogram, or more than that; arguments and errors as `HearingPool.hear`."""
         with metrics.stage("hear"):
-            heard = await self.pool.hear(path, self._audio)
+            heard = await self.pool.hear(path, self._audio, describe=describe, fingerprints=fingerprints)
         metrics.AUDIO.inc(heard.duration_s)
         return heard
 

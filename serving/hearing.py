@@ -55,12 +55,12 @@ def _ready() -> bool:
     return _front_end is not None
 
 
-def _hear(path: str, limits: AudioLimits) -> Heard:
+def _hear(path: str, limits: AudioLimits, describe: bool, fingerprints: bool) -> Heard:
     from backbeat.analysis.hearing import hear
 
     assert _front_end is not None  # noqa: S101 (the initializer has run)
     with _stderr_shut():
-        return hear(path, _front_end, limits, outline_points=0)
+        return hear(path, _front_end, limits, outline_points=0, describe=describe, fingerprints=fingerprints)
 
 
 @contextmanager
@@ -143,8 +143,10 @@ class HearingPool:
             self._pool = self._make()
             threading.Thread(target=_end, args=(pool,), name="backbeat-hearing-end", daemon=True).start()
 
-    async def hear(self, path: Path, limits: AudioLimits) -> Heard:
-        """Hear a file.
+    async def hear(
+        self, path: Path, limits: AudioLimits, *, describe: bool = False, fingerprints: bool = False
+    ) -> Heard:
+        """Hear a file; `describe` and `fingerprints` are those of `backbeat.analysis.hearing.hear`.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class HearingPool:
             If there is no process to hear it.
         """
         try:
-            heard: Heard = await self._run(_hear, str(path), limits, seconds=self._seconds)
+            heard: Heard = await self._run(_hear, str(path), limits, describe, fingerprints, seconds=self._seconds)
             return heard
         except TimeoutError:
             raise TimeLimitError(f"the file was not decoded within {self._seconds:g} s") from None

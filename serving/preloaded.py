@@ -24,4 +24,5 @@ torch.set_num_threads(1)
 # Much is imported and compiled at its first use.
 _front_end = LogMel(FeatureParams())
 _rate_hz = _front_end.params.sample_rate_hz
-hear_samples(np.random.default_rng(0).standard_normal(_rate_hz).astype(np.float32), _rate_hz, _front_end)
+_noise = np.random.default_rng(0).standard_normal(_rate_hz).astype(np.float32)
+hear_samples(0.1 * _noise, _rate_hz, _front_end, describe=True)

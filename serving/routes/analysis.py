@@ -28,12 +28,16 @@ router = APIRouter(prefix="/v1", tags=["analysis"])
 
 #: Every field that can be asked for.
 FIELDS = tuple(name for name in Analysis.__dataclass_fields__ if name not in ("schema_version", "models", "warnings"))
+_DESCRIPTORS = "descriptors"
 _BEATS = ("path", "duration_s", "tempo_bpm", "time_signature", "beats")
 _ONSETS = ("path", "duration_s", "onsets", "drums")
 _GENRE = ("path", "duration_s", "genre")
 
 _SCHEMA = {name: value for name, value in analysis_schema().items() if not name.startswith("$")}
 _FIELDS_HELP = f"Fields of the analysis to give, with commas between; all when left out. There are {', '.join(FIELDS)}."
+_DESCRIPTORS_HELP = "Measure descriptors too; null where they are not asked for, here or among the fields."
+_Fields = Annotated[str | None, Query(description=_FIELDS_HELP)]
+_Descriptors = Annotated[bool, Query(description=_DESCRIPTORS_HELP)]
 
 
 def _part(fields: tuple[str, ...]) -> dict[str, Any]:
@@ -62,24 +66,26 @@ _EXAMPLE = {
 }
 
 
-def chosen_fields(text: str | None) -> tuple[str, ...]:
-    """Return the fields of a list with commas; Problem when there is none of that name."""
+def chosen_fields(text: str | None, descriptors: bool = False) -> tuple[tuple[str, ...], bool]:
+    """Return the fields of a list with commas, and whether descriptors are asked for; Problem for an unknown one."""
     if text is None:
-        return FIELDS
+        return FIELDS, descriptors
     fields = listed(text)
     for name in fields:
         if name not in FIELDS:
             raise Problem("wrong_value", f"fields: there is no field {name[:40]!r}; there are {', '.join(FIELDS)}")
     if not fields:
         raise Problem("wrong_value", f"fields: name one or more of {', '.join(FIELDS)}")
-    return fields
+    if descriptors and _DESCRIPTORS not in fields:
+        fields = (*fields, _DESCRIPTORS)
+    return fields, _DESCRIPTORS in fields
 
 
 async def _analyse(
-    request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...], item: int = 0
+    request: Request, hearing: Hearing, upload: Upload, fields: tuple[str, ...], item: int = 0, describe: bool = False
 ) -> dict[str, Any]:
     async with hearing.turn() as ears:
-        heard = await ears.hear(upload.path)
+        heard = await ears.hear(upload.path, describe=describe)
         judgement = await ears.judge(heard, fields)
     answer = judgement.fields
     if "path" in answer:
@@ -111,9 +117,9 @@ async def _one_file(request: Request, hearing: Hearing) -> AsyncIterator[Upload]
             raise Problem("timed_out", f"the work took longer than {limit_s:g} s", {"Retry-After": "30"}) from None
 
 
-async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> dict[str, Any]:
+async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...], describe: bool = False) -> dict[str, Any]:
     async with _one_file(request, hearing) as file:
-        return await _analyse(request, hearing, file, fields)
+        return await _analyse(request, hearing, file, fields, describe=describe)
 
 
 @router.post(
@@ -126,10 +132,10 @@ async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...]) -> d
     openapi_extra=described(FILES, **body()),
 )
 async def analyze(
-    request: Request, hearing: HearingThere, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+    request: Request, hearing: HearingThere, fields: _Fields = None, descriptors: _Descriptors = False
 ) -> dict[str, Any]:
     """Analyse a file of any audio format: beats and bars, drums and onsets, genre, key, tempo, loudness."""
-    return await _one(request, hearing, chosen_fields(fields))
+    return await _one(request, hearing, *chosen_fields(fields, descriptors))
 
 
 @router.post(
@@ -145,16 +151,16 @@ async def analyze(
     openapi_extra=described(FILES, **body(multiple=True)),
 )
 async def analyze_batch(
-    request: Request, hearing: HearingThere, fields: Annotated[str | None, Query(description=_FIELDS_HELP)] = None
+    request: Request, hearing: HearingThere, fields: _Fields = None, descriptors: _Descriptors = False
 ) -> dict[str, Any]:
     """Analyse several files, each sent as a field `file`: an analysis or an error for each, in their order."""
-    chosen = chosen_fields(fields)
+    chosen, describe = chosen_fields(fields, descriptors)
     limits = request.app.state.settings.limits
 
     async def one(item: int, upload: Upload) -> dict[str, Any]:
         try:
             async with asyncio.timeout(limits.request_s):
-                return await _analyse(request, hearing, upload, chosen, item)
+                return await _analyse(request, hearing, upload, chosen, item, describe)
         except TimeoutError:
             problem = Problem("timed_out", f"the work took longer than {limits.request_s:g} s")
         except BackbeatError as error:

@@ -69,8 +69,8 @@ class Client:
         """Let go of connections."""
         self._http.close()
 
-    def analyze(self, path: Path | str) -> Analysis:
-        """Analyse a file.
+    def analyze(self, path: Path | str, *, descriptors: bool = False) -> Analysis:
+        """Analyse a file, and describe it where that is asked for.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Client:
         ServiceError
             If the service refuses it, or cannot be reached.
         """
-        return Analysis.from_dict(self._send("/v1/analyze", path, {}))
+        return Analysis.from_dict(self._send("/v1/analyze", path, {"descriptors": "true"} if descriptors else {}))
 
     def analyze_fields(self, path: Path | str, fields: Sequence[str]) -> dict[str, Any]:
         """Return some fields of the analysis of a file; errors as `analyze`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ _NEEDS: dict[str, frozenset[str]] = {
     "onsets": frozenset({"onset"}),
     "drums": frozenset({"onset"}),
     "genre": frozenset({"genre"}),
+    "descriptors": frozenset({"beat", "onset", "genre"}),
 }
 
 
@@ -236,7 +237,8 @@ class Analyzer:
         Parameters
         ----------
         fields
-            Names of fields; the schema version, the models asked and the warnings are always there.
+            Names of fields; the schema version, the models asked and the warnings are always there. Descriptors are
+            null unless it was heard with `describe`.
 
         Raises
         ------
@@ -247,10 +249,15 @@ class Analyzer:
         for name in fields:
             if name not in known:
                 raise ConfigError(f"an analysis has no field {name!r}; it has {', '.join(known)}")
-        tasks = frozenset[str]().union(*(_NEEDS.get(name, frozenset()) for name in fields))
+        needing = [name for name in fields if name != "descriptors" or heard.sound is not None]
+        tasks = frozenset[str]().union(*(_NEEDS.get(name, frozenset()) for name in needing))
         kept = {*fields, "schema_version", "models", "warnings"}
         if tasks == set(TASKS):
             whole, evidence = self.judge(heard)
+            if "descriptors" in needing:
+                from backbeat.analysis.cues import descriptors_of
+
+                whole = replace(whole, descriptors=descriptors_of(heard, whole, evidence))
             embedding: NDArray[np.float32] | None = evidence.embedding
             activations: NDArray[np.float32] | None = evidence.beat_activations
         else:
@@ -262,7 +269,7 @@ class Analyzer:
             embedding = None if guess is None else guess.embedding
             asked = {task: origin for task, origin in self.models.items() if task in tasks}
             whole = _analysis(heard, asked, beats, onsets, drums, guess)
-        confidence = None if activations is None else self._beat_confidence(activations, whole.beats)
+        confidence = None if activations is None else self.beat_confidence(activations, whole.beats)
         answer = {name: value for name, value in whole.to_dict().items() if name in kept}
         return Judgement(answer, embedding, confidence)
 
@@ -299,7 +306,8 @@ class Analyzer:
         for network in self._shared:
             network.close()
 
-    def _beat_confidence(self, activations: NDArray[np.float32], beats: tuple[BeatEvent, ...]) -> float | None:
+    def beat_confidence(self, activations: NDArray[np.float32], beats: tuple[BeatEvent, ...]) -> float | None:
+        """Return the mean probability of a beat where beats were found; None where none were."""
         frames = np.round(np.array([beat.time_s for beat in beats]) * self._beat.frame_rate_hz).astype(np.int64)
         return float(activations[frames.clip(0, len(activations) - 1), 0].mean()) if len(frames) else None
 

@@ -1,7 +1,4 @@
-"""From a recording to its descriptors, the vectors by which it is found, and its fingerprint.
-
-`describe` puts descriptors together of what was heard and judged; `Describer` takes a file all the way.
-"""
+"""From a recording to its descriptors, the vectors by which it is found, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -13,18 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.analysis.analyzer import Analyzer, Evidence
+from backbeat.analysis.analyzer import Analyzer, Evidence, Judgement
+from backbeat.analysis.cues import descriptors_of
 from backbeat.analysis.descriptors import Descriptors
-from backbeat.analysis.energy import EnergyCues, energy_of
 from backbeat.analysis.hearing import Heard, hear
-from backbeat.analysis.mood import MoodCues, mood_by_cues
-from backbeat.analysis.pulse import detachment, onset_curve, pulse_clarity, swing_of
 from backbeat.analysis.result import Analysis
-from backbeat.errors import ConfigError
 from backbeat.files import sha256_file
-from backbeat.music import Key
 
 if TYPE_CHECKING:
+    from backbeat.analysis.mood_model import MoodModel
     from backbeat.audio import AudioLimits
     from backbeat.pairing.model import PairingModel
 
@@ -68,20 +62,33 @@ class Describer:
         The model that finds beats to takes; None for none.
     fingerprints
         Whether to take fingerprints.
+    mood
+        The model that tells moods; None for the rules of `backbeat.analysis.mood`.
 
     Raises
     ------
     ModelError
-        If the model for pairing was trained on another front end.
+        If the model for pairing was trained on another front end, or the one for moods on another genre model.
     """
 
-    def __init__(self, analyzer: Analyzer, pairing: PairingModel | None = None, fingerprints: bool = True) -> None:
-        analyzer.check_front_end(*([] if pairing is None else [pairing.spec]))
-        self._analyzer, self._pairing, self._fingerprints = analyzer, pairing, fingerprints
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        pairing: PairingModel | None = None,
+        fingerprints: bool = True,
+        mood: MoodModel | None = None,
+    ) -> None:
+        if pairing is not None:
+            analyzer.check_front_end(pairing.spec)
+        if mood is not None:
+            mood.check_space(analyzer.space)
+        self._analyzer, self._pairing, self._fingerprints, self._mood = analyzer, pairing, fingerprints, mood
 
     @classmethod
     def load(cls, models: Mapping[str, Path] | None = None) -> Describer:
-        """Load models: folders by task, "pairing" among them; those that ship where none is given.
+        """Load models: folders by task, "pairing" and "mood" among them; those that ship where none is given.
+
+        None for moods ships.
 
         Raises
         ------
@@ -91,13 +98,17 @@ class Describer:
             If a model is missing, damaged or made for something else.
         """
         folders = dict(models or {})
-        pairing = folders.pop("pairing", None) or shipped_pairing()
-        analyzer = Analyzer.load(folders)
-        if pairing is None:
-            return cls(analyzer)
-        from backbeat.pairing.model import PairingModel
+        pairing_folder, mood_folder = folders.pop("pairing", None) or shipped_pairing(), folders.pop("mood", None)
+        pairing, mood = None, None
+        if pairing_folder is not None:
+            from backbeat.pairing.model import PairingModel
 
-        return cls(analyzer, PairingModel.from_folder(Path(pairing)))
+            pairing = PairingModel.from_folder(Path(pairing_folder))
+        if mood_folder is not None:
+            from backbeat.analysis.mood_model import MoodModel
+
+            mood = MoodModel.from_folder(Path(mood_folder))
+        return cls(Analyzer.load(folders), pairing, mood=mood)
 
     def describe(self, path: Path | str, limits: AudioLimits | None = None) -> Described:
         """Describe a file.
@@ -107,66 +118,40 @@ class Describer:
         AudioError
             If it cannot be heard, or is over the limits.
         """
+        return self.describe_with_evidence(path, limits)[0]
+
+    def describe_with_evidence(self, path: Path | str, limits: AudioLimits | None = None) -> tuple[Described, Evidence]:
+        """Describe a file, and return what the analysis was read from too; errors as `describe`."""
         heard = hear(path, self._analyzer.front_end, limits, describe=True, fingerprints=self._fingerprints)
+        return self._described(heard, sha256_file(Path(path)))
+
+    def judged(self, heard: Heard, sha256: str) -> tuple[Described, Judgement]:
+        """Describe what was heard with `describe` of a file of this hash, and return what monitoring keeps of it."""
+        described, evidence = self._described(heard, sha256)
+        analysis = described.analysis
+        confidence = self._analyzer.beat_confidence(evidence.beat_activations, analysis.beats)
+        return described, Judgement(analysis.to_dict(), evidence.embedding, confidence)
+
+    def _described(self, heard: Heard, sha256: str) -> tuple[Described, Evidence]:
         analysis, evidence = self._analyzer.judge(heard)
-        descriptors = describe(heard, analysis, evidence)
+        descriptors = descriptors_of(heard, analysis, evidence, self._mood)
         vectors = {self._analyzer.space: evidence.embedding}
         take = None
         if self._pairing is not None:
             vectors[self._pairing.space] = self._pairing.embed_beat(heard.spectrogram)
             take = self._pairing.embed_take(heard.spectrogram)
-        return Described(
+        described = Described(
             analysis=replace(analysis, descriptors=descriptors),
             descriptors=descriptors,
             vectors=vectors,
             take_vector=take,
             fingerprint=heard.sound.fingerprint if heard.sound else b"",
-            sha256=sha256_file(Path(path)),
+            sha256=sha256,
         )
+        return described, evidence
 
 
 def shipped_pairing() -> Path | None:
     """Return the folder of the model for pairing that comes with the package; None where none does."""
     folder = Path(__file__).resolve().parent.parent / "weights" / "pairing"
     return folder if folder.is_dir() else None
-
-
-def describe(heard: Heard, analysis: Analysis, evidence: Evidence) -> Descriptors:
-    """Put together the descriptors of a recording that was heard with `describe`, and judged.
-
-    Raises
-    ------
-    ConfigError
-        If it was heard without.
-    """
-    if heard.sound is None:
-        raise ConfigError("what was heard was not measured for descriptors: hear it with describe=True")
-    mastering, spectrum = heard.sound.mastering, heard.sound.spectrum
-    rate_hz = evidence.onset_rate_hz
-    onsets_s = np.array([onset.time_s for onset in analysis.onsets])
-    strengths = np.array([onset.strength for onset in analysis.onsets])
-    beats_s = np.array([beat.time_s for beat in analysis.beats])
-    onsets_per_s = onsets_s.size / analysis.duration_s
-    centroid_hz, key = spectrum.centroid_hz[0], analysis.key
-    detached = detachment(heard.spectrogram, onsets_s, rate_hz)
-    energy = energy_of(EnergyCues(analysis.loudness_lufs, onsets_per_s, centroid_hz, spectrum.flux[0]))
-    mood = mood_by_cues(MoodCues(key, analysis.tempo_bpm, analysis.loudness_lufs, onsets_per_s, centroid_hz, detached))
-    return Descriptors(
-        tempo_bpm=analysis.tempo_bpm,
-        time_signature=analysis.time_signature,
-        key=key,
-        camelot=None if key is None else Key(key.tonic, key.mode).camelot,
-        energy=round(energy, 4),
-        loudness_lufs=analysis.loudness_lufs,
-        loudness_range_lu=_rounded(mastering.loudness_range_lu),
-        true_peak_dbtp=_rounded(mastering.true_peak_dbtp),
-        pulse_clarity=round(pulse_clarity(onset_curve(heard.spectrogram), rate_hz), 4),
-        swing=swing_of(beats_s, onsets_s, strengths),
-        mood=mood,
-        spectrum=spectrum,
-        quality=mastering.quality,
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)

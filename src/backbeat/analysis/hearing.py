@@ -139,8 +139,10 @@ def _sound(mono: NDArray[np.float32], sample_rate_hz: int, mastering: Mastering,
     return Sound(mastering, measure_spectrum(mono, sample_rate_hz), taken)
 
 
-def hear_samples(samples: NDArray[np.float32], sample_rate_hz: int, front_end: LogMel, path: str = "") -> Heard:
-    """Make what the models hear of samples, shape (channels, samples) or (samples,), full scale ±1.
+def hear_samples(
+    samples: NDArray[np.float32], sample_rate_hz: int, front_end: LogMel, path: str = "", *, describe: bool = False
+) -> Heard:
+    """Make what the models hear, and what descriptors need, of samples, (channels, samples) or (samples,) within ±1.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def hear_samples(samples: NDArray[np.float32], sample_rate_hz: int, front_end: L
         If there are no samples, or some are not finite.
     """
     from backbeat.audio import resample
-    from backbeat.audio.loudness import loudness_lufs
+    from backbeat.audio.metering import Meters
     from backbeat.audio.mixing import DEFAULT_LAYOUTS, mono_weights
 
     samples = np.atleast_2d(np.asarray(samples, dtype=np.float32))
@@ -157,9 +159,14 @@ def hear_samples(samples: NDArray[np.float32], sample_rate_hz: int, front_end: L
     if not np.isfinite(samples).all():
         raise ConfigError("the samples hold NaN or infinity")
     channels = samples.shape[0]
-    mixed = mono_weights(DEFAULT_LAYOUTS.get(channels, ("FC",) * channels)) @ samples
-    mono = resample(mixed[np.newaxis], sample_rate_hz, front_end.params.sample_rate_hz)[0]
-    return _heard(mono, front_end, path, sample_rate_hz, loudness_lufs(samples, sample_rate_hz), OUTLINE_POINTS)
+    layout = DEFAULT_LAYOUTS.get(channels, ("FC",) * channels)
+    rate_hz = front_end.params.sample_rate_hz
+    mono = resample((mono_weights(layout) @ samples)[np.newaxis], sample_rate_hz, rate_hz)[0]
+    meters = Meters(sample_rate_hz, layout, "", mastering=describe)
+    meters.add(samples)
+    heard = _heard(mono, front_end, path, sample_rate_hz, meters.loudness_lufs(), OUTLINE_POINTS)
+    mastering = meters.mastering()
+    return heard if mastering is None else replace(heard, sound=_sound(mono, rate_hz, mastering, fingerprints=False))
 
 
 def _heard(
