@@ -31,8 +31,9 @@ FEWEST_TRACKS = 20
 
 _CARD = """# Moods
 
-Valence and arousal, -1 to 1, from descriptors and the genre network's embedding: a ridge regression on {tracks} labelled
-tracks, with a penalty of {penalty:.3g}. Left out one by one, R2 was {valence:.2f} for valence and {arousal:.2f} for arousal.
+Valence and arousal, -1 to 1, from descriptors and the genre network's embedding: a ridge regression with a penalty of
+{penalty:.3g} on {tracks} labelled tracks. Left out one by one, R2 was {valence:.2f} for valence, {arousal:.2f} for
+arousal.
 """
 
 
@@ -41,6 +42,9 @@ class MoodNetwork(nn.Module):
 
     Features that are not known (NaN) count as the mean of those learnt from.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int) -> None:
         super().__init__()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -15,8 +16,10 @@ import typer
 from backbeat.errors import AudioError, AudioNotFoundError, BackbeatError, ConfigError
 
 if TYPE_CHECKING:
-    from backbeat.analysis import Analysis, Analyzer
+    from backbeat.analysis import Analysis, Evidence
     from backbeat.audio import AudioLimits
+
+    _Analyse = Callable[[Path], tuple[Analysis, Evidence]]
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -27,6 +30,8 @@ backbeat analyze song.mp3 --plot song.png
 backbeat analyze album/ --json > album.json
 
 backbeat analyze a.wav b.flac --csv tables/ --jams jams/
+
+backbeat analyze song.mp3 --descriptors
 
 backbeat analyze song.mp3 --model beat=models/beat
 """
@@ -73,6 +78,12 @@ def analyze(
         list[str] | None,
         typer.Option(metavar="TASK=FOLDER", help="Use this model for beat, onset or genre. May be given for each."),
     ] = None,
+    descriptors: Annotated[
+        bool, typer.Option("--descriptors", help="Measure energy, mood, pulse, spectrum and the state of the file too.")
+    ] = False,
+    mood: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Let this model tell the mood, with --descriptors.")
+    ] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Refuse longer files.", show_default=False)] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Refuse larger files.", show_default=False)] = None,
 ) -> None:
@@ -84,19 +95,39 @@ def analyze(
     limits = _limits(max_seconds, max_bytes)
     models = parse_models(model or [])
     _check_outputs(several, jams, csv, plot)
+    if mood is not None and not descriptors:
+        raise ConfigError("--mood tells nothing without --descriptors")
     files = list(_expand(paths))
 
     import torch
 
-    from backbeat.analysis import Analyzer
-
     torch.set_num_threads(1)  # `Analyzer` says why
-    analyzer = Analyzer.load(models)
+    analyse = _analyse_by(models, limits, descriptors, mood)
     with _opened(output) as stream:
         outputs = _Outputs(several, as_json, stream, jams, csv, plot)
-        failed = _run(files, analyzer, limits, outputs)
+        failed = _run(files, analyse, outputs)
     if failed:
         raise typer.Exit(1)
+
+
+def _analyse_by(models: Mapping[str, Path], limits: AudioLimits, descriptors: bool, mood: Path | None) -> _Analyse:
+    """Load models, and return what analyses a file by them."""
+    from backbeat.analysis import Analyzer
+
+    analyzer = Analyzer.load(models)
+    if not descriptors:
+        return partial(analyzer.analyze_with_evidence, limits=limits)
+    from backbeat.analysis.describing import Describer
+    from backbeat.analysis.mood_model import MoodModel
+
+    mood_model = None if mood is None else MoodModel.from_folder(mood)
+    describer = Describer(analyzer, fingerprints=False, mood=mood_model)
+
+    def analyse(path: Path) -> tuple[Analysis, Evidence]:
+        described, evidence = describer.describe_with_evidence(path, limits)
+        return described.analysis, evidence
+
+    return analyse
 
 
 def parse_models(values: list[str]) -> dict[str, Path]:
@@ -169,7 +200,7 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         yield stream
 
 
-def _run(files: list[Path | AudioError], analyzer: Analyzer, limits: AudioLimits, outputs: _Outputs) -> int:
+def _run(files: list[Path | AudioError], analyse: _Analyse, outputs: _Outputs) -> int:
     """Analyse one after another and write as results come; return how many failed."""
     names = unique_names([file for file in files if isinstance(file, Path)])
     failed = 0
@@ -182,7 +213,7 @@ def _run(files: list[Path | AudioError], analyzer: Analyzer, limits: AudioLimits
             try:
                 if isinstance(file, AudioError):
                     raise file
-                _one(file, names[file], analyzer, limits, outputs)
+                _one(file, names[file], analyse, outputs)
             except BackbeatError as error:
                 failed += 1
                 # An error about the audio names the file itself; others, such as a model's, do not.
@@ -200,10 +231,10 @@ def _run(files: list[Path | AudioError], analyzer: Analyzer, limits: AudioLimits
     return failed
 
 
-def _one(path: Path, name: str, analyzer: Analyzer, limits: AudioLimits, outputs: _Outputs) -> None:
+def _one(path: Path, name: str, analyse: _Analyse, outputs: _Outputs) -> None:
     from backbeat.analysis import export
 
-    analysis, evidence = analyzer.analyze_with_evidence(path, limits)
+    analysis, evidence = analyse(path)
     for warning in analysis.warnings:
         sys.stderr.write(f"backbeat: warning: {path}: {warning}\n")
     if outputs.as_json:

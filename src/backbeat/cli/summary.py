@@ -14,13 +14,16 @@ from rich.text import Text
 from backbeat.analysis.plots import clock
 
 if TYPE_CHECKING:
-    from backbeat.analysis import Analysis
+    from backbeat.analysis import Analysis, Descriptors
 
 #: Lines of the listing of bars; the rest are in the JSON.
 _BARS = 4
 
 #: A share from which a genre is only called unsure for being unlike what the model was shown.
 _SURE = 0.5
+
+#: Moods nearer to the middle than this are neither one thing nor the other.
+_NEUTRAL = 0.1
 
 
 def summary(analysis: Analysis) -> RenderableType:
@@ -60,8 +63,47 @@ def _facts(analysis: Analysis) -> list[tuple[str, Text]]:
     counts = Counter(hit.drum for hit in analysis.drums)
     drums = "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.most_common())
     facts.append(("drums", Text(drums or "none")))
+    if analysis.descriptors is not None:
+        facts += _described(analysis.descriptors)
     facts += [("warning", Text(warning, style="yellow")) for warning in analysis.warnings]
     return facts
+
+
+def _described(told: Descriptors) -> list[tuple[str, Text]]:
+    """Put descriptors in words; what is not known is left out."""
+    mood, quality = told.mood, told.quality
+    by = "by a model" if mood.source == "model" else "by cues"
+    feeling = (
+        f"{_feeling(mood.valence, mood.arousal)}  (valence {mood.valence:+.2f}, arousal {mood.arousal:+.2f}, {by})"
+    )
+    pulse = f"{told.pulse_clarity:.0%} clear" + (
+        "" if told.swing is None else f"  halves of a beat at {told.swing:.2f}"
+    )
+    levels = {"range": (told.loudness_range_lu, "LU"), "true peak": (told.true_peak_dbtp, "dBTP")}
+    mastered = "  ".join(f"{name} {value:.1f} {unit}" for name, (value, unit) in levels.items() if value is not None)
+    centroid_hz, rolloff_hz = told.spectrum.centroid_hz[0], told.spectrum.rolloff_hz[0]
+    facts = [
+        ("camelot", told.camelot or ""),
+        ("energy", f"{told.energy:.0%}"),
+        ("mood", feeling),
+        ("pulse", pulse),
+        ("dynamics", mastered),
+        (
+            "spectrum",
+            f"centroid {centroid_hz:,.0f} Hz  85% below {rolloff_hz:,.0f} Hz  up to {quality.bandwidth_hz:,.0f} Hz",
+        ),
+    ]
+    said = [("quality", Text(problem, style="yellow")) for problem in quality.problems]
+    return [(name, Text(value)) for name, value in facts if value] + (said or [("quality", Text("nothing amiss"))])
+
+
+def _feeling(valence: float, arousal: float) -> str:
+    """Name the quarter of the plane of Russell ("A circumplex model of affect", 1980) that a mood lies in."""
+    if max(abs(valence), abs(arousal)) < _NEUTRAL:
+        return "neutral"
+    if valence >= 0:
+        return "happy, lively" if arousal >= 0 else "calm, content"
+    return "tense, angry" if arousal >= 0 else "sad, weary"
 
 
 def _bars(analysis: Analysis) -> Table | None:
