@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from backbeat.analysis.descriptors import Spectrum
@@ -47,12 +48,14 @@ def measure_spectrum(mono: NDArray[np.float32], sample_rate_hz: int) -> Spectrum
     previous: NDArray[np.float32] | None = None
     for magnitude in _magnitudes(mono):
         before = magnitude[:1] if previous is None else previous
-        parts.append(_frame_measures(magnitude, before, sample_rate_hz))
-        mels.append(np.square(magnitude) @ _mel_bank(sample_rate_hz))
+        power = np.square(magnitude)
+        parts.append(_frame_measures(magnitude, power, before, sample_rate_hz))
+        # Torch keeps to the threads that it was given, where numpy's library would wake all there are for little work.
+        mels.append((torch.from_numpy(power) @ _mel_bank(sample_rate_hz)).numpy())
         previous = magnitude[-1:]
     frames, mel = np.concatenate(parts), np.concatenate(mels)
-    power = mel.sum(axis=1)
-    kept = power > 10 ** (_QUIET_DB / 10) * power.max()
+    level = mel.sum(axis=1)
+    kept = level > 10 ** (_QUIET_DB / 10) * level.max()
     if not kept.any():
         kept[:] = True
     cepstrum = _cepstrum(mel[kept])
@@ -82,7 +85,7 @@ def _magnitudes(mono: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def _frame_measures(
-    magnitude: NDArray[np.float32], before: NDArray[np.float32], sample_rate_hz: int
+    magnitude: NDArray[np.float32], power: NDArray[np.float32], before: NDArray[np.float32], sample_rate_hz: int
 ) -> NDArray[np.float32]:
     """Measure frames, shape (frames, bins), of which `before` is the one before the first, shape (1, bins).
 
@@ -90,15 +93,14 @@ def _frame_measures(
     """
     frequency_hz = np.linspace(0, sample_rate_hz / 2, magnitude.shape[1], dtype=np.float32)
     total = magnitude.sum(axis=1) + np.float32(1e-12)
-    centroid = magnitude @ frequency_hz / total
-    # The mean of squares less the square of the mean, around a pivot that keeps float32 exact enough.
-    square = magnitude @ np.square(frequency_hz, dtype=np.float64)
-    spread = np.sqrt(np.maximum(square / total - np.square(centroid, dtype=np.float64), 0.0))
+    centroid = np.einsum("fb,b->f", magnitude, frequency_hz) / total
+    square = np.einsum("fb,b->f", magnitude, np.square(frequency_hz)) / total
+    spread = np.sqrt(np.maximum(square - np.square(centroid), 0.0))
     cumulative = np.cumsum(magnitude, axis=1)
-    below = np.sum(cumulative < _ROLLOFF_SHARE * cumulative[:, -1:], axis=1)
+    below = np.count_nonzero(cumulative < _ROLLOFF_SHARE * cumulative[:, -1:], axis=1)
     rolloff = frequency_hz[np.minimum(below, frequency_hz.size - 1)]
-    power = np.maximum(np.square(magnitude), np.float32(_LEAST))
-    flatness = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
+    some = np.maximum(power, np.float32(_LEAST))
+    flatness = np.exp(np.log(some).mean(axis=1)) / some.mean(axis=1)
     rise = np.maximum(np.diff(np.concatenate([before, magnitude]), axis=0), 0).sum(axis=1) / total
     measures = np.stack([centroid, spread, rolloff, flatness, rise, *_contrast_db(magnitude, frequency_hz)], axis=1)
     return measures.astype(np.float32)
@@ -123,14 +125,14 @@ def _contrast_db(magnitude: NDArray[np.float32], frequency_hz: NDArray[np.float3
 
 
 @lru_cache(maxsize=4)
-def _mel_bank(sample_rate_hz: int) -> NDArray[np.float32]:
+def _mel_bank(sample_rate_hz: int) -> torch.Tensor:
     """Return the weights of triangular mel bands of equal area, shape (bins, bands)."""
     from torchaudio.functional import melscale_fbanks
 
-    bank = melscale_fbanks(
+    bank: torch.Tensor = melscale_fbanks(
         WINDOW_SAMPLES // 2 + 1, 0.0, sample_rate_hz / 2, _MEL_BANDS, sample_rate_hz, norm="slaney", mel_scale="slaney"
     )
-    return np.asarray(bank.numpy(), dtype=np.float32)
+    return bank
 
 
 def _cepstrum(mel: NDArray[np.float32]) -> NDArray[np.float64]:

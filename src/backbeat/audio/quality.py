@@ -93,7 +93,7 @@ class QualityMeter:
             raise ConfigError(f"a block of shape {block.shape} does not have {self._sum.size} channels")
         self._samples += block.shape[1]
         self._sum += block.sum(axis=1, dtype=np.float64)
-        self._products += block @ block.T
+        self._products += np.einsum("an,bn->ab", block, block)
         for runs, channel in zip(self._clipping, block, strict=True):
             runs.add(channel)
         joined = np.concatenate([self._waiting, block], axis=1)
