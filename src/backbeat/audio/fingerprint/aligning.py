@@ -1,0 +1,163 @@
+"""How well two recordings lie on each other: candidates by votes of landmarks, then peak against peak.
+
+Equal landmarks alone prove little. Pieces share drum machines, instruments and tempi, and a single stroke of one drum
+gives several equal landmarks. So votes only propose where to look. What counts is how many of the question's peaks the
+recording has too, at one offset that holds for all of them, second after second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from backbeat.audio.fingerprint.peaks import FRAMES_PER_S, Peaks
+
+#: Votes within so many frames are for one offset.
+_VOTE_FRAMES = 3
+#: Two peaks are the same within so many frames and bins: first roughly, then once offset and speed are known well.
+_ROUGH_FRAMES, _FINE_FRAMES = 2.5, 1.0
+_ROUGH_BINS, _FINE_BINS = 1.2, 0.7
+#: A second of the question speaks for a match if this share of its peaks is in the recording.
+_SECOND_SHARE = 0.35
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A question laid on a recording.
+
+    Parameters
+    ----------
+    offset_frames
+        Where in the recording the question begins; negative if before it.
+    speed
+        How fast the question plays in relation to the recording.
+    matched, compared
+        Peaks of the question that the recording has at this offset, and those that lie within it.
+    overlap_s
+        Seconds of the recording in which enough of the peaks are the same.
+    seconds
+        Seconds of the question that have peaks and lie within the recording.
+    """
+
+    offset_frames: float
+    speed: float
+    matched: int
+    compared: int
+    overlap_s: float
+    seconds: float
+
+    @property
+    def score(self) -> float:
+        """Share of the question's peaks that the recording has, 0 to 1."""
+        return self.matched / self.compared if self.compared else 0.0
+
+
+@njit(cache=True, nogil=True)
+def densest(votes: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places where most votes lie together, densest first, and how many lie there.
+
+    Parameters
+    ----------
+    votes
+        Shape (votes,), increasing.
+    most
+        How many places, which keep `_VOTE_FRAMES` from each other.
+    """
+    places = np.zeros(most, np.int64)
+    counts = np.zeros(most, np.int64)
+    first = 0
+    for last in range(votes.size):
+        while votes[last] - votes[first] >= _VOTE_FRAMES:
+            first += 1
+        count = last - first + 1
+        if count < 2 or count <= counts[most - 1]:
+            continue
+        slot = most - 1
+        for i in range(most):
+            if counts[i] > 0 and abs(places[i] - votes[first]) < _VOTE_FRAMES:
+                slot = -1 if counts[i] >= count else i
+                break
+        if slot < 0:
+            continue
+        while slot > 0 and counts[slot - 1] < count:
+            places[slot], counts[slot] = places[slot - 1], counts[slot - 1]
+            slot -= 1
+        places[slot], counts[slot] = votes[first], count
+    return places, counts
+
+
+@njit(cache=True, nogil=True)
+def _partners(
+    frames: NDArray[np.float64],
+    bins: NDArray[np.float64],
+    own_frames: NDArray[np.float64],
+    own_bins: NDArray[np.float64],
+    near_frames: float,
+    near_bins: float,
+) -> NDArray[np.int64]:
+    """Return for each asked peak the nearest of the recording's, -1 where none is near; both are in order of time."""
+    partner = np.full(frames.size, -1, np.int64)
+    for i in range(frames.size):
+        nearest = 1e9
+        j = np.searchsorted(own_frames, frames[i] - near_frames)
+        while j < own_frames.size and own_frames[j] <= frames[i] + near_frames:
+            away_bins = abs(own_bins[j] - bins[i])
+            away = abs(own_frames[j] - frames[i]) / near_frames + away_bins / near_bins
+            if away_bins <= near_bins and away < nearest:
+                nearest = away
+                partner[i] = j
+            j += 1
+    return partner
+
+
+def align(asked: Peaks, own: Peaks, offset_frames: float, speed: float = 1.0) -> Alignment:
+    """Lay a question on a recording and count what is the same.
+
+    Parameters
+    ----------
+    asked, own
+        Peaks of the question and of the recording.
+    offset_frames
+        About where in the recording the question begins, within `_ROUGH_FRAMES`.
+    speed
+        About how fast the question plays, 1.01 for one percent faster: its times are multiplied by it, its frequencies
+        divided.
+    """
+    frames, bins = asked.frames * speed, asked.bins / speed
+    partner = _partners(frames + offset_frames, bins, own.frames, own.bins, _ROUGH_FRAMES, _ROUGH_BINS)
+    slope = 0.0
+    if (partner >= 0).any():
+        offset_frames, slope = _refined(frames, own.frames[partner], partner >= 0)
+        frames, bins = frames * (1 + slope), bins / (1 + slope)
+        partner = _partners(frames + offset_frames, bins, own.frames, own.bins, _FINE_FRAMES, _FINE_BINS)
+    placed = frames + offset_frames
+    within = (placed >= 0) & (placed <= own.duration_frames)
+    matched = (partner >= 0) & within
+    seconds = np.floor(asked.frames[within] / FRAMES_PER_S).astype(np.int64)
+    heard, same = np.bincount(seconds), np.bincount(seconds, weights=matched[within])
+    agreeing = (heard > 0) & (same >= _SECOND_SHARE * heard)
+    return Alignment(
+        offset_frames=float(offset_frames),
+        speed=float(speed * (1 + slope)),
+        matched=int(matched.sum()),
+        compared=int(within.sum()),
+        overlap_s=float(agreeing.sum()),
+        seconds=float((heard > 0).sum()),
+    )
+
+
+def _refined(frames: NDArray[np.float64], found: NDArray[np.float64], known: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the offset and the further change of speed by which most peaks lie on theirs (least absolute errors)."""
+    times, shifts = frames[known], (found - frames)[known]
+    offset = float(np.median(shifts))
+    if times.size < 8 or np.ptp(times) < 2 * FRAMES_PER_S:
+        return offset, 0.0
+    # Theil-Sen (Sen, JASA 63, 1968) between the two halves: outliers do not tilt it.
+    half = times.size // 2
+    slope = float(
+        np.median((shifts[half : 2 * half] - shifts[:half]) / np.maximum(times[half : 2 * half] - times[:half], 1.0))
+    )
+    return float(np.median(shifts - slope * times)), slope
