@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from catalogues import LABELS, SPACE, addition, filled, item, vector
 from databases import KINDS, fresh_database
+from sqlalchemy import create_engine
 
 from backbeat.errors import AnnotationError, CatalogueError, ConfigError, UnknownItemError
 from backbeat.recommend.catalogue import Catalogue, load_catalogue
@@ -327,3 +328,15 @@ def test_settings_come_from_a_file_and_variables(tmp_path: Path) -> None:
 def test_interactions_that_cannot_be_are_refused(user: str, thing: str, kind: str, at: float, told: str) -> None:
     with pytest.raises((CatalogueError, AnnotationError), match=told):
         Interaction(user, thing, kind, at)  # type: ignore[arg-type]
+
+
+def test_where_there_is_pgvector_other_programs_can_search(server: str, tmp_path: Path) -> None:
+    engine = create_engine(url := fresh_database(server))
+    with engine.connect() as connection:
+        if not connection.exec_driver_sql("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").first():
+            pytest.skip("pgvector is not installed in this PostgreSQL")
+    with filled(url, 20):
+        asked = f"SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> '{vector(7).tolist()}'"
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql(asked).scalar() == "track-000007"
+    engine.dispose()

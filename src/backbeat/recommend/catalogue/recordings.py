@@ -1,0 +1,142 @@
+"""Items known again by their sound: an index of their fingerprints beside the database, brought up to date as it is used.
+
+In it items go by their numbers, so that it holds no names.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, select
+
+from backbeat.errors import CatalogueError
+from backbeat.files import write_json
+from backbeat.recommend.catalogue.database import CatalogueDatabase
+from backbeat.recommend.catalogue.rows import in_parts
+from backbeat.recommend.catalogue.tables import FINGERPRINTS, ITEMS, REMOVED
+
+if TYPE_CHECKING:
+    from backbeat.audio.fingerprint import FingerprintIndex, Match
+
+#: Says up to which revision of the catalogue the index is.
+_SEEN = "revision.json"
+
+
+class Recordings:
+    """The fingerprints of a catalogue, to be searched; for several threads and processes.
+
+    Parameters
+    ----------
+    database
+        Of the catalogue.
+    folder
+        Of the index.
+    """
+
+    def __init__(self, database: CatalogueDatabase, folder: Path) -> None:
+        self._database = database
+        self.folder = folder
+        self._index: FingerprintIndex | None = None
+        self._seen = -1
+        self._guard = threading.Lock()
+
+    def find(self, fingerprint: bytes) -> list[Match]:
+        """Return the items that hold what a fingerprint was taken of, best first."""
+        index = self._current()
+        if index is None:
+            return []
+        found = index.find(fingerprint)
+        ids = self._ids([int(match.id) for match in found])
+        return [replace(match, id=ids[int(match.id)]) for match in found if int(match.id) in ids]
+
+    def build(self) -> int:
+        """Make the index anew, of fingerprints that there are alone; return how many."""
+        from filelock import FileLock
+
+        from backbeat.audio.fingerprint import FingerprintIndex
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".sync.lock"):
+            state = self._database.state()
+            index = FingerprintIndex.build(self.folder, self._since(-1))
+            write_json(self.folder / _SEEN, {"revision": state.items})
+        return len(index)
+
+    def forget(self) -> bool:
+        """Take out of the index, where there is one, what is not in the catalogue any more."""
+        there = (self.folder / _SEEN).is_file()
+        if there:
+            self._current()
+        return there
+
+    def _current(self) -> FingerprintIndex | None:
+        """Return the index as the catalogue is; None where nothing has a fingerprint."""
+        from backbeat.audio.fingerprint import FingerprintIndex
+
+        state = self._database.state()
+        with self._guard:
+            if self._index is None or self._seen < state.items:
+                if not self._any():
+                    return None
+                if not self._caught_up(state.forgotten):
+                    self.build()
+                self._index, self._seen = FingerprintIndex.open(self.folder), state.items
+            return self._index
+
+    def _caught_up(self, forgotten: int) -> bool:
+        """Bring an index that is there up to date; tell whether that could be done."""
+        from filelock import FileLock
+
+        from backbeat.audio.fingerprint import FingerprintIndex
+
+        if not (self.folder / _SEEN).is_file():
+            return False
+        with FileLock(self.folder / ".sync.lock"):
+            try:
+                since = int(json.loads((self.folder / _SEEN).read_text(encoding="utf-8"))["revision"])
+                if since < forgotten:
+                    return False
+                state = self._database.state()
+                if since < state.items:
+                    index = FingerprintIndex.open(self.folder)
+                    index.remove(self._gone(since))
+                    if new := list(self._since(since)):
+                        index.add(new)
+                    write_json(self.folder / _SEEN, {"revision": state.items})
+            except (OSError, ValueError, KeyError, TypeError, CatalogueError):
+                # Damaged or of another version: it is made anew of the fingerprints, and nothing is lost with it.
+                return False
+        return True
+
+    def _any(self) -> bool:
+        with self._database.begin() as connection:
+            return connection.execute(select(FINGERPRINTS.c.number).limit(1)).first() is not None
+
+    def _since(self, revision: int) -> Iterator[tuple[str, bytes]]:
+        """Give the numbers and fingerprints that came after a revision."""
+        asked = select(FINGERPRINTS.c.number, FINGERPRINTS.c.fingerprint).where(FINGERPRINTS.c.changed > revision)
+        with self._database.begin() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(asked.order_by(FINGERPRINTS.c.number)):
+                yield str(row.number), bytes(row.fingerprint)
+
+    def _gone(self, revision: int) -> list[str]:
+        asked = select(REMOVED.c.number).where(REMOVED.c.revision > revision)
+        with self._database.begin() as connection:
+            return [str(number) for number in connection.execute(asked).scalars()]
+
+    def _ids(self, numbers: list[int]) -> dict[int, str]:
+        with self._database.begin() as connection:
+            return _ids_of(connection, numbers)
+
+
+def _ids_of(connection: Connection, numbers: list[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for part in in_parts(numbers):
+        asked = select(ITEMS.c.number, ITEMS.c.id).where(ITEMS.c.number.in_(part))
+        found.update((int(row.number), str(row.id)) for row in connection.execute(asked))
+    return found
