@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from catalogues import LABELS, SPACE, addition, filled, item, vector
 from databases import KINDS, fresh_database
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from backbeat.errors import AnnotationError, CatalogueError, ConfigError, UnknownItemError
 from backbeat.recommend.catalogue import Catalogue, load_catalogue
@@ -336,7 +336,7 @@ def test_where_there_is_pgvector_other_programs_can_search(server: str, tmp_path
         if not connection.exec_driver_sql("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").first():
             pytest.skip("pgvector is not installed in this PostgreSQL")
     with filled(url, 20):
-        asked = f"SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> '{vector(7).tolist()}'"
+        asked = text("SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> :v")
         with engine.connect() as connection:
-            assert connection.exec_driver_sql(asked).scalar() == "track-000007"
+            assert connection.execute(asked, {"v": str(vector(7).tolist())}).scalar() == "track-000007"
     engine.dispose()

@@ -16,6 +16,7 @@ import typer
 from backbeat.cli.analyzing import EPILOG, analyze
 from backbeat.cli.benching import EPILOG as BENCH_EPILOG
 from backbeat.cli.benching import bench
+from backbeat.cli.cataloguing import catalogue_app
 from backbeat.cli.charting import EPILOG as CHART_EPILOG
 from backbeat.cli.charting import chart
 from backbeat.cli.corpus import corpus_app
@@ -79,6 +80,7 @@ app.command("probe", epilog=PROBE_EPILOG)(probe)
 models_app.add_typer(registered_app)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(remote_app, name="remote")
 app.add_typer(schedule_app, name="schedule")
 app.add_typer(monitor_app, name="monitor")

@@ -1,4 +1,4 @@
-"""Recordings into a catalogue: files, a corpus, a table of items that were described elsewhere, the starter beats."""
+"""Recordings into a catalogue: described, told from those that are there, and kept."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from backbeat.analysis.descriptors import Descriptors
-from backbeat.analysis.result import KeyGuess
+from backbeat.analysis.descriptors import Descriptors, KeyGuess
 from backbeat.errors import AudioError, CatalogueError
 from backbeat.files import atomic_path, sha256_file
 from backbeat.music import Key, TimeSignature
+from backbeat.recommend.catalogue.recordings import agrees
 from backbeat.recommend.catalogue.rows import AUDIO
 from backbeat.recommend.catalogue.store import Catalogue
 from backbeat.recommend.items import Item, Kind
 
 if TYPE_CHECKING:
     from backbeat.analysis.describing import Described
-    from backbeat.audio.fingerprint import Match
 
 OnDuplicate = Literal["skip", "error", "add"]
 #: Called with the file that is begun and how many are done.
 Progress = Callable[[Path, int], None]
-#: The same recording agrees for this share of the longer of the two; a loop within a song does not.
-_SAME_SHARE = 0.8
 _LONGEST_ID = 100
 
 
@@ -171,11 +168,6 @@ def _same_sound(catalogue: Catalogue, path: Path, described: Described, kind: Ki
     return None
 
 
-def agrees(match: Match, one_s: float, other_s: float) -> bool:
-    """Tell whether two recordings of these lengths are one and the same, not one a part of the other."""
-    return match.overlap_s >= _SAME_SHARE * max(one_s, other_s)
-
-
 def _item(catalogue: Catalogue, path: Path, described: Described, kind: Kind, known: Known) -> Item:
     from backbeat.audio import probe
 
@@ -236,76 +228,3 @@ def _kept(catalogue: Catalogue, item: Item, path: Path) -> Iterator[Item]:
 @contextmanager
 def _nothing(item: Item) -> Iterator[Item]:
     yield item
-
-
-def add_corpus(
-    catalogue: Catalogue,
-    root: Path,
-    describer: Describes,
-    *,
-    kind: Kind,
-    keep_audio: bool = False,
-    on_duplicate: OnDuplicate = "skip",
-    progress: Progress = lambda path, done: None,
-) -> Added:
-    """Keep the tracks of a corpus; its annotations go before what is heard. Errors as of `add_files`, and CorpusError."""
-    from backbeat.corpus.contract import read_corpus
-
-    corpus = read_corpus(root)
-    known = {
-        corpus.audio_path(track): Known(
-            id="" if catalogue.has(track.id) else track.id,
-            title=track.id,
-            label=track.genre,
-            source=track.source or corpus.name,
-            licence=track.licence,
-            tempo_bpm=track.tempo_bpm,
-            time_signature=track.time_signature,
-            key=track.key,
-        )
-        for track in corpus.tracks
-    }
-    return add_files(
-        catalogue,
-        list(known),
-        describer,
-        kind=kind,
-        keep_audio=keep_audio,
-        on_duplicate=on_duplicate,
-        known=known,
-        progress=progress,
-    )
-
-
-def add_starter(
-    catalogue: Catalogue,
-    describer: Describes,
-    *,
-    count: int,
-    seed: int,
-    workers: int | None = None,
-    rendering: Callable[[], None] = lambda: None,
-    progress: Progress = lambda path, done: None,
-) -> Added:
-    """Render beats of all styles and keep them, audio and all; those that are there already stay as they are."""
-    import tempfile
-
-    from backbeat.recommend.starter import LICENCE, render_starter
-
-    with tempfile.TemporaryDirectory(prefix=".starter-", dir=catalogue.place) as scratch:
-        rendering()
-        beats = render_starter(Path(scratch) / "starter", count=count, seed=seed, workers=workers, progress=False)
-        known = {
-            beat.path: Known(
-                title=beat.title,
-                label=beat.label,
-                source=f"starter-{seed}",
-                licence=LICENCE,
-                tempo_bpm=beat.tempo_bpm,
-                key=beat.key,
-            )
-            for beat in beats
-        }
-        return add_files(
-            catalogue, list(known), describer, kind="beat", keep_audio=True, known=known, progress=progress
-        )

@@ -1,4 +1,4 @@
-"""Items known again by their sound: an index of their fingerprints beside the database, brought up to date as it is used.
+"""Items known again by their sound: an index of their fingerprints beside the database, up to date when it is used.
 
 In it items go by their numbers, so that it holds no names.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
@@ -25,6 +25,42 @@ if TYPE_CHECKING:
 
 #: Says up to which revision of the catalogue the index is.
 _SEEN = "revision.json"
+
+
+#: The same recording agrees for this share of the longer of the two; a loop within a song does not.
+_SAME_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items that sound the same for a while.
+
+    Parameters
+    ----------
+    one, other
+        Their ids, in order.
+    overlap_s
+        Seconds that agree.
+    score
+        Share of the fingerprint of one that is in the other, 0 to 1.
+    whole
+        Whether they are one recording, not one a part of the other.
+    """
+
+    one: str
+    other: str
+    overlap_s: float
+    score: float
+    whole: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        return asdict(self)
+
+
+def agrees(match: Match, one_s: float, other_s: float) -> bool:
+    """Tell whether two recordings of these lengths are one and the same, not one a part of the other."""
+    return match.overlap_s >= _SAME_SHARE * max(one_s, other_s)
 
 
 class Recordings:
@@ -53,6 +89,32 @@ class Recordings:
         found = index.find(fingerprint)
         ids = self._ids([int(match.id) for match in found])
         return [replace(match, id=ids[int(match.id)]) for match in found if int(match.id) in ids]
+
+    def pairs(self, progress: Callable[[int, int], None] = lambda done, of: None) -> list[Pair]:
+        """Return the items that sound the same for a while, in the order of ids; `progress` is told how many are done.
+
+        Each is searched for among all: a second for some dozens.
+        """
+        index = self._current()
+        if index is None:
+            return []
+        with self._database.begin() as connection:
+            asked = select(ITEMS.c.number, ITEMS.c.id, ITEMS.c.duration_s)
+            known = {int(row.number): (str(row.id), float(row.duration_s)) for row in connection.execute(asked)}
+        found: dict[tuple[str, str], Pair] = {}
+        for done, (number, fingerprint) in enumerate(self._since(-1)):
+            progress(done, len(index))
+            id_, duration_s = known.get(int(number), ("", 0.0))
+            for match in index.find(fingerprint):
+                other, other_s = known.get(int(match.id), (id_, 0.0))
+                # A loop is found in a song, and the song in the loop: the longer overlap tells more.
+                if id_ and other != id_:
+                    one, two = sorted((id_, other))
+                    pair = Pair(one, two, match.overlap_s, match.score, agrees(match, duration_s, other_s))
+                    before = found.get((one, two))
+                    if before is None or before.overlap_s < pair.overlap_s:
+                        found[one, two] = pair
+        return [found[key] for key in sorted(found)]
 
     def build(self) -> int:
         """Make the index anew, of fingerprints that there are alone; return how many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from backbeat.recommend.catalogue.events import Events
 from backbeat.recommend.catalogue.memory import Memory
 from backbeat.recommend.catalogue.neighbours import Neighbours
 from backbeat.recommend.catalogue.pgvector import stored
+from backbeat.recommend.catalogue.recordings import Recordings
 from backbeat.recommend.catalogue.rows import (
     check_space,
     check_vectors,
@@ -34,6 +35,9 @@ from backbeat.recommend.catalogue.tables import DESCRIPTORS, FACTORS, FINGERPRIN
 from backbeat.recommend.catalogue.writing import Writer
 from backbeat.recommend.interactions import Interaction, InteractionTable
 from backbeat.recommend.items import Item, ItemTable, Kind
+
+if TYPE_CHECKING:
+    from backbeat.audio.fingerprint import Match
 
 #: An item, its vectors by space, and its fingerprint, which may be empty.
 Addition: TypeAlias = tuple[Item, Mapping[str, NDArray], bytes]
@@ -66,6 +70,7 @@ class Catalogue:
         self._memory = Memory(self._database)
         self._events = Events(self._database)
         self._writer = Writer(self._database, self.place)
+        self.recordings = Recordings(self._database, self.place / "fingerprints")
         self._neighbours: dict[tuple[str, str], Neighbours] = {}
         self._guard = threading.Lock()
 
@@ -173,7 +178,7 @@ class Catalogue:
         if (audio := kept_audio(found.path, self.place)) is not None and audio.is_file():
             audio.unlink()
             gone["audio"] = 1
-        gone["indexes"] = self._erase(np.array([found.number]))
+        gone["indexes"] = self._erase(np.array([found.number])) + self.recordings.forget()
         self._database.settle()
         return gone
 
@@ -289,6 +294,10 @@ class Catalogue:
         if found is None:
             raise UnknownItemError(f"there is no item {id[:140]!r} in the catalogue")
         return bytes(found.fingerprint or b"")
+
+    def same_recording(self, fingerprint: bytes) -> list[Match]:
+        """Return the items that hold what a fingerprint was taken of, or are parts of it, best first."""
+        return self.recordings.find(fingerprint)
 
     # Listeners
 
