@@ -30,7 +30,7 @@ from scipy.stats import wilcoxon
 from backbeat.analysis.analyzer import Analyzer
 from backbeat.analysis.describing import Describer
 from backbeat.audio import decode, encode
-from backbeat.corpus.contract import Corpus
+from backbeat.corpus.contract import read_corpus
 from backbeat.errors import BackbeatError
 from backbeat.files import write_json
 from backbeat.pairing.model import PairingModel
@@ -107,7 +107,7 @@ def _digest(path: Path, key: str) -> str:
 
 def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
     """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats."""
-    corpus = Corpus.open(folder)
+    corpus = read_corpus(folder)
     tracks = {track.id: track for track in corpus.tracks}
     by_parts: dict[str, list[Any]] = {}
     for pair in corpus.pairs():
@@ -244,7 +244,7 @@ def main() -> None:
 def _fit(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -> None:
     questions = rendered(given.pairs, "valid", ear)
     origin = {
-        "corpus": Corpus.open(given.pairs).name,
+        "corpus": given.pairs.resolve().name,
         "split": "valid",
         "annotations_sha256": hashlib.sha256((given.pairs / "annotations.csv").read_bytes()).hexdigest(),
         "pairing": "" if pairing is None else pairing.space,
