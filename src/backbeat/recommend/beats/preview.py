@@ -26,6 +26,8 @@ _LOOP_S = 90.0
 #: Beats that lie on a line to this accuracy, seconds, were played to a click; the line is then truer than each of them.
 _STEADY_S = 0.03
 _JOIN_S, _FADE_S = 0.01, 0.5
+#: A stroke may begin so long before its beat.
+_EARLY_S = 0.03
 _UNKNOWN_BAR = 4
 
 #: Told the share that is done and the step.
@@ -217,7 +219,9 @@ def _loop(beat: Pulse | None, length: int, rate_hz: int) -> tuple[int, int]:
         return 0, length
     starts_s = beat.times_s[beat.times_s <= beat.times_s[0] + _LOOP_S]
     last = starts_s[-1] if starts_s.size > 1 else beat.times_s[1]
-    return max(0, round(float(beat.times_s[0]) * rate_hz)), min(length, round(float(last) * rate_hz))
+    first = max(0, round(float(beat.times_s[0]) * rate_hz))
+    lead = min(first, round(_EARLY_S * rate_hz))
+    return first - lead, min(length, round(float(last) * rate_hz) - lead)
 
 
 def _octave(take: Pulse, beat: Pulse, level: float) -> float:
@@ -226,9 +230,10 @@ def _octave(take: Pulse, beat: Pulse, level: float) -> float:
 
 
 def _time_map(take: Pulse, beat: Pulse, level: float, begin: int, end: int, rate_hz: int, length: int) -> TimeMap:
-    """Map the take's time to that of the looped beat, both in samples; the loop's first beat is input 0."""
-    inside = beat.times_s * rate_hz <= end + 1
-    counts, places = beat.counts[inside], beat.times_s[inside] * rate_hz - begin
+    """Map the take's time to that of the looped beat, both in samples; the loop begins at input 0."""
+    lead = max(0.0, float(beat.times_s[0]) * rate_hz - begin)
+    inside = beat.times_s * rate_hz <= end + lead + 1
+    counts, places = beat.counts[inside], beat.times_s[inside] * rate_hz - begin - lead
     places[0], places[-1] = 0.0, end - begin
     whole = counts[-1]
     takes = TimeMap(take.counts * level, take.times_s * rate_hz)
@@ -240,7 +245,7 @@ def _time_map(take: Pulse, beat: Pulse, level: float, begin: int, end: int, rate
     at = np.union1d(at, [first - 1, last + 1])
     at = at[np.concatenate([[True], np.diff(at) > 1e-6])]
     round_of, within = np.divmod(at, whole)
-    return TimeMap(takes(at), round_of * (end - begin) + np.interp(within, counts, places))
+    return TimeMap(takes(at), round_of * (end - begin) + np.interp(within, counts, places) + lead)
 
 
 def _looped(part: NDArray[np.float32], begin: int, end: int, rounds: int, rate_hz: int) -> NDArray[np.float32]:
