@@ -185,12 +185,13 @@ class Step:
 
     Parameters
     ----------
-    item
-        Its row.
+    user, item
+        Rows.
     history
         What came before.
     """
 
+    user: int
     item: int
     history: History
 
@@ -201,7 +202,7 @@ def first_hearings(events: Events, begins: float, ends: float, most: int, rng: n
     Listeners of whom nothing was known before, and items that they had heard, give none.
     """
     steps = []
-    for _, own in sorted(events.by_user().items()):
+    for user, own in sorted(events.by_user().items()):
         _, firsts = np.unique(own.items, return_index=True)
         fresh = np.sort(firsts)
         fresh = fresh[(own.weights[fresh] > 0) & (own.at[fresh] >= begins) & (own.at[fresh] < ends)]
@@ -212,7 +213,7 @@ def first_hearings(events: Events, begins: float, ends: float, most: int, rng: n
         for row in fresh.tolist():
             past = slice(0, row)
             steps.append(
-                Step(int(own.items[row]), History(own.items[past], own.at[past], own.weights[past], float(own.at[row])))
+                Step(user, int(own.items[row]), History(own.items[past], own.at[past], own.weights[past], float(own.at[row])))
             )
     return steps
 
@@ -236,12 +237,12 @@ class _Batches(Dataset):
         events = np.zeros((len(steps), longest, EVENT_VALUES), dtype=np.float32)
         there = np.zeros((len(steps), longest), dtype=bool)
         targets = np.array([step.item for step in steps])
-        # Whom an item of the batch says nothing against: to whom it is the answer itself, or who had heard it.
-        spared = targets[None] == targets[:, None]
         for row, (items, values) in enumerate(told):
             histories[row, : items.size], events[row, : items.size] = vectors[items], values
             there[row, : items.size] = True
-            spared[row] |= np.isin(targets, steps[row].history.items)
+        users = np.array([step.user for step in steps])
+        # An item of the batch says nothing against who heard it at any time.
+        spared = self.data.heard(users[:, None], targets[None])
         spared[np.arange(targets.size), np.arange(targets.size)] = False
         batch = {
             "items": vectors[targets],
@@ -278,6 +279,13 @@ class ListeningData(pl.LightningDataModule):
         counts = np.bincount(listening.events.before(listening.begins["valid"]).items, minlength=len(listening.items))
         # One more each, so that none is impossible.
         self.frequency = np.log((counts + 1) / (counts + 1).sum()).astype(np.float32)
+        self._heard = np.unique(listening.events.users * len(listening.items) + listening.events.items)
+
+    def heard(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether listeners heard items, of arrays that broadcast to one shape."""
+        pairs = users * len(self.listening.items) + items
+        places = np.minimum(np.searchsorted(self._heard, pairs), self._heard.size - 1)
+        return np.asarray(self._heard[places] == pairs)
 
     def _steps(self, split: str, epoch: int) -> list[Step]:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, SPLITS.index(split), epoch]))

@@ -23,7 +23,7 @@ from backbeat.listening.data import Listening
 from backbeat.listening.history import History
 from backbeat.listening.hybrid import Blend, Choice, Hybrid, amount, counted, fit_blend, standardised
 from backbeat.listening.model import ListeningModel
-from backbeat.listening.recommenders import SINGLE, Evidence, Recommender, known, make
+from backbeat.listening.recommenders import SINGLE, Evidence, Recommender, known, make, numbered
 from backbeat.listening.score import CUT, Held, ranked, score_user
 from backbeat.listening.towers import TwoTowers
 from backbeat.model import ModelSpec
@@ -58,7 +58,8 @@ def evidence_before(
     begins, _ = listening.span(split)
     events = listening.events.before(begins)
     factors = fit_factors(events, len(listening.items), begins, settings)
-    return Evidence(listening.items.vectors, events, begins, factors, model)
+    items = listening.items
+    return Evidence(items.vectors, numbered(items.artists), items.added_at, events, begins, factors, model)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ From then on it is a method as the others are: of `TrackRecommender.recommend` a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
@@ -41,6 +41,10 @@ class Evidence:
     ----------
     vectors
         How the items sound: embeddings, shape (items, values), all of one space.
+    artists
+        A number of each item's artist, shape (items,); -1 where none is known (`numbered`).
+    added_at
+        When each item came out, or came to be known, seconds since 1970; shape (items,).
     events
         What all listeners did so far.
     now
@@ -52,10 +56,19 @@ class Evidence:
     """
 
     vectors: NDArray[np.float32]
+    artists: NDArray[np.int64]
+    added_at: NDArray[np.float64]
     events: Events
     now: float
     factors: Factors | None = None
     model: ListeningModel | None = None
+
+
+def numbered(names: Sequence[str] | NDArray[np.str_]) -> NDArray[np.int64]:
+    """Return a number for each name, the same for the same; -1 for those that are empty."""
+    texts = np.asarray(names, dtype=np.str_)
+    numbers: NDArray[np.int64] = np.unique(texts, return_inverse=True)[1].astype(np.int64)
+    return np.where(texts == "", -1, numbers)
 
 
 class Recommender(Protocol):

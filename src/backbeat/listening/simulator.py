@@ -151,9 +151,9 @@ class SimulatorParams:
         If a number makes no sense.
     """
 
-    listeners: int = 600
+    listeners: int = 1000
     days: float = 150.0
-    sessions_a_day: float = 0.2
+    sessions_a_day: float = 0.06
     new_tracks: float = 0.4
     new_listeners: float = 0.4
     taste: TasteParams = field(default_factory=TasteParams)
