@@ -196,3 +196,31 @@ def reliability(
             "Can its confidence be believed?",
             f"calibration error {calibration_error:.3f}, {len(correct)} answers",
         )
+
+
+def found_within(path: Path, ranks: NDArray[np.float64], candidates: int) -> None:
+    """Draw the share of takes whose own beat is among the first so many, and what guessing finds.
+
+    Parameters
+    ----------
+    ranks
+        Shape (takes,): the place of each take's own beat, from 1.
+    candidates
+        Among how many.
+    """
+    places = np.arange(1, candidates + 1)
+    found = np.searchsorted(np.sort(ranks), places, side="right") / max(ranks.size, 1)
+    with drawing(path, 4.8, 3.4) as figure:
+        axes = figure.add_subplot()
+        axes.plot(places, found, color=BEAT, linewidth=1.8, drawstyle="steps-post", label="the model")
+        axes.plot(places, places / candidates, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), label="guessing")
+        plain_axes(axes)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        if candidates > 1:
+            axes.set_xscale("log")
+            axes.set_xlim(1, candidates)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("answers looked at", fontsize=8.5)
+        axes.set_ylabel("share of takes", fontsize=8.5)
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+        title(axes, "How soon does a take find its beat?", f"{ranks.size} takes, {candidates} beats each")

@@ -44,7 +44,7 @@ class Picture:
     file
         Its name in the task's folder.
     kind
-        "curves", "styles", "confusion", "reliability" or "track".
+        "curves", "styles", "confusion", "reliability", "found" or "track".
     caption
         What it shows, in one line.
     """
@@ -80,7 +80,13 @@ def draw_gallery(
     )
     if curves is not None:
         figures.learning_curves(add("curves.svg", "curves", "Loss by epoch"), task, curves)
-    if isinstance(model, Separator):
+    if task == "pairing":
+        figures.found_within(
+            add("found.svg", "found", "How soon the right beat comes among those offered"),
+            table["rank"].to_numpy(dtype=np.float64),
+            int(table["candidates"].max()),
+        )
+    if task in ("separation", "pairing", "listening"):
         return made
     if task == "genre":
         truths, probabilities, classes = genre_table(table)
