@@ -17,8 +17,10 @@ from backbeat.evaluation.measures import BY_STYLE, style_name
 from backbeat.evaluation.scoring import EvaluationSettings, Example, Model, genre_table, worst
 from backbeat.evaluation.track_figures import Heard, draw_beats, draw_onsets
 from backbeat.genre.score import score_genres
+from backbeat.listening.model import ListeningModel
 from backbeat.music import Beats, Onsets
 from backbeat.onset.detector import OnsetDetector
+from backbeat.pairing.model import PairingModel
 from backbeat.separation.separator import Separator
 from backbeat.statistics import Interval
 
@@ -86,7 +88,7 @@ def draw_gallery(
             table["rank"].to_numpy(dtype=np.float64),
             int(table["candidates"].max()),
         )
-    if task in ("separation", "pairing", "listening"):
+    if isinstance(model, Separator | PairingModel | ListeningModel):
         return made
     if task == "genre":
         truths, probabilities, classes = genre_table(table)
