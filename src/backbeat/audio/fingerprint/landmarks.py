@@ -11,31 +11,31 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from backbeat.audio.fingerprint.peaks import Peaks
+from backbeat.audio.fingerprint.peaks import WINDOW_SAMPLES, Peaks
 
 #: Pairs a peak begins, indexed and asked for.
 _INDEXED_PAIRS, _ASKED_PAIRS = 3, 5
 #: The second peak is this many frames later …
 _NEAREST_FRAMES, _FURTHEST_FRAMES = 4.0, 64.0
 #: … and at most so many bins higher or lower.
-_FURTHEST_BINS = 63.0
+_FURTHEST_BINS = 61.0
 _FRAMES_PER_CELL = 2.0
 #: Nearer to the border of a cell than this share of it, a question takes the next cell too.
 _BORDER = 0.2
 _CELLS_OF_TIME = 33
 _CELLS_OF_DISTANCE = 129
+#: No key is as high.
+MOST_KEYS = WINDOW_SAMPLES // 2 * _CELLS_OF_DISTANCE * _CELLS_OF_TIME
 
 
 def indexed_landmarks(peaks: Peaks) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return the keys of a recording, shape (n,), and the frames at which their pairs begin."""
-    keys, frames = _landmarks(peaks.frames, peaks.bins, _INDEXED_PAIRS, 0.0)
-    return keys, frames
+    return _landmarks(peaks.frames, peaks.bins, _INDEXED_PAIRS, 0.0)  # type: ignore[no-any-return]
 
 
 def asked_landmarks(peaks: Peaks) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return the keys to look up for a question, shape (n,), and the frames at which their pairs begin."""
-    keys, frames = _landmarks(peaks.frames, peaks.bins, _ASKED_PAIRS, _BORDER)
-    return keys, frames
+    return _landmarks(peaks.frames, peaks.bins, _ASKED_PAIRS, _BORDER)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)
@@ -68,12 +68,15 @@ def _landmarks(
             if wait < _NEAREST_FRAMES or abs(distance) > _FURTHEST_BINS:
                 continue
             pairs += 1
-            # Of the two frequencies, not of one and the distance: one rounding less to go wrong.
-            for low in set(_cells(bins[i], border)):
-                for high in set(_cells(bins[j], border)):
-                    for gap in set(_cells(wait / _FRAMES_PER_CELL, border)):
-                        cell = (low * _CELLS_OF_DISTANCE + high - low + 64) * _CELLS_OF_TIME + gap
-                        keys[count] = cell
-                        begins[count] = int(np.round(frames[i]))
+            begin = np.uint32(np.round(frames[i]))
+            # Cells of both frequencies, not of one and the distance: one rounding less to go wrong.
+            lows, highs = _cells(bins[i], border), _cells(bins[j], border)
+            gaps = _cells(wait / _FRAMES_PER_CELL, border)
+            for a in range(2 if lows[0] != lows[1] else 1):
+                for b in range(2 if highs[0] != highs[1] else 1):
+                    for c in range(2 if gaps[0] != gaps[1] else 1):
+                        distance_cells = highs[b] - lows[a] + _CELLS_OF_DISTANCE // 2
+                        keys[count] = (lows[a] * _CELLS_OF_DISTANCE + distance_cells) * _CELLS_OF_TIME + gaps[c]
+                        begins[count] = begin
                         count += 1
     return keys[:count], begins[:count]

@@ -4,15 +4,14 @@ Landmarks are sorted by key: for each key that occurs, where its frames begin am
 beginning of the part, as if all its recordings were played one after the other, so that four bytes say both the
 recording and the moment.
 
-Layout: a line of JSON with magic, version, the arrays' types and lengths and their CRC-32; then the arrays, each at a
-multiple of 64 bytes.
+Layout, little-endian: `HEAD_BYTES` of JSON, filled up with spaces (magic, versions, and for each array where it lies,
+its length and its CRC-32); then the arrays, each at a multiple of 64 bytes.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,20 @@ from numpy.typing import NDArray
 
 from backbeat.audio.fingerprint.coding import VERSION as FINGERPRINT_VERSION
 from backbeat.audio.fingerprint.coding import from_bytes
-from backbeat.audio.fingerprint.landmarks import indexed_landmarks
 from backbeat.audio.fingerprint.peaks import Peaks
 from backbeat.errors import CatalogueError
-from backbeat.files import atomic_path
 
 MAGIC = "backbeat fingerprint index"
 VERSION = 1
-#: Silence between two recordings, so that no question reaches from one into the next.
-_GAP_FRAMES = 64
-#: Frames that 32 bits count; some 19,000 hours.
-MOST_FRAMES = 2**32 - 1
-_ALIGNED = 64
-_TYPES = {
-    "ids": "<u1", "starts": "<i8", "ends": "<i8", "keys": "<u4", "begins": "<i8", "frames": "<u4", "prints": "<u1",
+HEAD_BYTES = 4096
+ALIGNED = 64
+#: What a part holds: names of its recordings (JSON), the frame at which each begins and the last ends, the byte at
+#: which its fingerprint begins, keys of landmarks, where the frames of each key begin, the frames, the fingerprints.
+TYPES = {
+    "ids": "<u1", "starts": "<i8", "bytes": "<i8", "keys": "<u4", "begins": "<i8", "frames": "<u4", "prints": "<u1",
 }  # fmt: skip
-#: What is checked whenever a part is opened: with these sound, no lookup leaves the file, whatever else is damaged.
-_CHECKED = ("ids", "starts", "ends", "keys", "begins")
+#: What is read whole and checked whenever a part is opened: with these sound, no lookup leaves the file.
+_CHECKED = ("ids", "starts", "bytes", "keys", "begins")
 REBUILD = "make it again with `backbeat maintenance reindex`"
 
 
@@ -51,30 +47,33 @@ class Part:
 
     Raises
     ------
+    FileNotFoundError
+        If there is none: another process has put another in its place.
     CatalogueError
-        If it is missing, damaged or of another version.
+        If it is damaged or of another version.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            arrays = _mapped(path)
-            self.ids: tuple[str, ...] = tuple(json.loads(bytes(arrays["ids"])))
+            arrays, self._sums = _mapped(path)
+            self.ids: tuple[str, ...] = tuple(str(name) for name in json.loads(arrays["ids"].tobytes()))
+        except FileNotFoundError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CatalogueError(f"{path}: this part of the fingerprint index cannot be read: {REBUILD}") from error
+            raise CatalogueError(f"{path}: this part of the fingerprint index is damaged: {REBUILD}") from error
         #: Frame at which each recording begins, shape (recordings + 1,).
         self.starts = arrays["starts"]
         self.keys = arrays["keys"]
         self.begins = arrays["begins"]
         self.frames = arrays["frames"]
-        self._ends = arrays["ends"]
+        self._bytes = arrays["bytes"]
         self._prints = arrays["prints"]
         sound = (
-            self.starts.size == len(self.ids) + 1
-            and self._ends.size == self.starts.size
+            self.starts.size == self._bytes.size == len(self.ids) + 1
             and self.begins.size == self.keys.size + 1
             and int(self.begins[-1]) == self.frames.size
-            and int(self._ends[-1]) == self._prints.size
+            and int(self._bytes[-1]) == self._prints.size
         )
         if not sound:
             raise CatalogueError(f"{path}: this part of the fingerprint index is damaged: {REBUILD}")
@@ -89,70 +88,39 @@ class Part:
 
     def print_of(self, row: int) -> bytes:
         """Return the fingerprint of a recording."""
-        return self._prints[self._ends[row] : self._ends[row + 1]].tobytes()
+        return self._prints[self._bytes[row] : self._bytes[row + 1]].tobytes()
 
     def peaks_of(self, row: int) -> Peaks:
         """Return the peaks of a recording."""
         return from_bytes(self.print_of(row))
 
+    def rows_at(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of the recordings that are playing at frames of the part; -1 before the first."""
+        return np.searchsorted(self.starts, frames, side="right") - 1
 
-def write_part(path: Path, items: Sequence[tuple[str, bytes]]) -> None:
-    """Index recordings, (id, fingerprint) each, in one file; CatalogueError if a fingerprint cannot be read."""
-    starts, keys, frames = [0], [], []
-    for _, data in items:
-        peaks = from_bytes(data)
-        key, frame = indexed_landmarks(peaks)
-        keys.append(key)
-        frames.append(frame.astype(np.int64) + starts[-1])
-        starts.append(starts[-1] + int(np.ceil(peaks.duration_frames)) + _GAP_FRAMES)
-    if starts[-1] > MOST_FRAMES:
-        raise CatalogueError("more hours of music than one part of the fingerprint index can hold")
-    key, frame = np.concatenate([np.empty(0, np.uint32), *keys]), np.concatenate([np.empty(0, np.int64), *frames])
-    order = np.argsort(key, kind="stable")
-    distinct, begins = np.unique(key[order], return_index=True)
-    _write(
-        path,
-        {
-            "ids": np.frombuffer(json.dumps([name for name, _ in items]).encode(), np.uint8),
-            "starts": np.array(starts),
-            "ends": np.cumsum([0, *(len(data) for _, data in items)]),
-            "keys": distinct,
-            "begins": np.append(begins, key.size),
-            "frames": frame[order],
-            "prints": np.frombuffer(b"".join(data for _, data in items), np.uint8),
-        },
-    )
+    def verify(self) -> None:
+        """Read the whole file; CatalogueError if a byte of its arrays is not as it was written."""
+        for name, array in (("frames", self.frames), ("prints", self._prints)):
+            if zlib.crc32(array.data) != self._sums[name]:
+                raise CatalogueError(f"{self.path}: this part of the fingerprint index is damaged: {REBUILD}")
 
 
-def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    typed = {name: np.ascontiguousarray(arrays[name], dtype=kind) for name, kind in _TYPES.items()}
-    about = {name: {"size": int(array.size), "crc32": zlib.crc32(memoryview(array))} for name, array in typed.items()}
-    head = {"magic": MAGIC, "version": VERSION, "fingerprints": FINGERPRINT_VERSION, "arrays": about}
-    line = json.dumps(head).encode()
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(line + b" " * (-(len(line) + 1) % _ALIGNED) + b"\n")
-        for array in typed.values():
-            stream.write(array.tobytes())
-            stream.write(b"\0" * (-array.nbytes % _ALIGNED))
-
-
-def _mapped(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a part, mapped; ValueError or KeyError where it makes no sense."""
+def _mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    """Return the arrays of a part, mapped, and their sums; ValueError or KeyError where it makes no sense."""
     with path.open("rb") as stream:
-        line = stream.readline(1 << 16)
-    head = json.loads(line)
+        head = json.loads(stream.read(HEAD_BYTES))
     if head["magic"] != MAGIC:
         raise ValueError("another kind of file")
     if (head["version"], head["fingerprints"]) != (VERSION, FINGERPRINT_VERSION):
         raise CatalogueError(f"{path}: the fingerprint index is of another version of Backbeat: {REBUILD}")
-    whole = np.memmap(path, dtype=np.uint8, mode="r")
-    arrays, at = {}, len(line)
-    for name, kind in _TYPES.items():
-        size = int(head["arrays"][name]["size"]) * np.dtype(kind).itemsize
-        if size < 0 or at + size > whole.size:
+    whole = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    arrays, sums = {}, {}
+    for name, kind in TYPES.items():
+        about = head["arrays"][name]
+        begin, size, sums[name] = int(about["at"]), int(about["size"]) * np.dtype(kind).itemsize, int(about["crc32"])
+        if not HEAD_BYTES <= begin <= begin + size <= whole.size or begin % ALIGNED:
             raise ValueError("cut short")
-        arrays[name] = whole[at : at + size].view(kind)
-        if name in _CHECKED and zlib.crc32(memoryview(arrays[name])) != head["arrays"][name]["crc32"]:
+        arrays[name] = whole[begin : begin + size].view(kind)
+        if name in _CHECKED and zlib.crc32(arrays[name].data) != sums[name]:
             raise ValueError("damaged")
-        at += size + (-size % _ALIGNED)
-    return arrays
+    return arrays, sums

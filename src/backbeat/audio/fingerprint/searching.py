@@ -3,47 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from backbeat.audio.fingerprint.aligning import Alignment, align, densest
-from backbeat.audio.fingerprint.landmarks import asked_landmarks
+from backbeat.audio.fingerprint.landmarks import asked_landmarks, indexed_landmarks
 from backbeat.audio.fingerprint.part import Part
 from backbeat.audio.fingerprint.peaks import Peaks
 
 #: Votes at most, those of the rarest landmarks: a common one says little, and there are very many of it.
-_MOST_VOTES = 2_000_000
+_MOST_VOTES = 1_000_000
 #: Offsets that are looked at peak by peak.
-_CANDIDATES = 48
+_CANDIDATES = 32
+#: Of the landmarks of a whole recording so many are enough to find another of it: those whose scattered keys are low.
+_SAMPLED = 1 / 4
 
 
-def search(part: Part, asked: Peaks, without: Collection[int] = (), speed: float = 1.0) -> dict[int, Alignment]:
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is looked for.
+
+    Parameters
+    ----------
+    peaks
+        Of the question as it is.
+    speed
+        How fast it may be playing: its landmarks are those it would have at the recording's own speed.
+    keys, frames
+        Shape (landmarks,): keys and the frames at which their pairs begin.
+    """
+
+    peaks: Peaks
+    speed: float
+    keys: NDArray[np.uint32]
+    frames: NDArray[np.uint32]
+
+    @classmethod
+    def at_speed(cls, peaks: Peaks, speed: float) -> Question:
+        """Ask for what may play at another speed."""
+        scaled = Peaks(peaks.frames * speed, peaks.bins / speed, peaks.duration_frames * speed)
+        return cls(peaks, speed, *asked_landmarks(scaled))
+
+    @classmethod
+    def sampled(cls, peaks: Peaks) -> Question:
+        """Ask for other copies of a whole recording, by a part of its landmarks."""
+        keys, frames = indexed_landmarks(peaks)
+        scattered = keys * np.uint32(2654435761)  # Knuth, The Art of Computer Programming 3, section 6.4
+        chosen = scattered < np.uint32(_SAMPLED * 2**32)
+        return cls(peaks, 1.0, keys[chosen], frames[chosen])
+
+
+def search(part: Part, question: Question, without: Collection[int] = ()) -> dict[int, Alignment]:
     """Return where the question may be found: the best alignment of every recording that is a candidate.
 
     Parameters
     ----------
     part
         Where to look.
-    asked
-        Peaks of the question.
+    question
+        What for.
     without
         Rows of the part that are passed over.
-    speed
-        How fast the question may be playing.
     """
-    scaled = Peaks(asked.frames * speed, asked.bins / speed, asked.duration_frames * speed)
-    votes = _votes(*asked_landmarks(scaled), part.keys, part.begins, part.frames, _MOST_VOTES)
+    votes = _votes(question.keys, question.frames, part.keys, part.begins, part.frames, _MOST_VOTES)
     votes.sort()
     places, counts = densest(votes, _CANDIDATES)
+    places = places[counts > 0]
+    # The question may begin before the recording: its middle tells which one it is.
+    middles = places + int(question.peaks.duration_frames * question.speed / 2)
+    rows = np.clip(part.rows_at(middles), 0, len(part) - 1)
     found: dict[int, Alignment] = {}
-    for place in places[counts > 0].tolist():
-        # The middle of what was asked, not its beginning, which may lie before the recording's.
-        row = int(np.searchsorted(part.starts, place + asked.duration_frames / 2, side="right")) - 1
-        if not 0 <= row < len(part) or row in without:
+    for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+        if row in without:
             continue
-        made = align(asked, part.peaks_of(row), place - int(part.starts[row]) + 1.0, speed)
+        made = align(question.peaks, part.peaks_of(row), place - int(part.starts[row]) + 1.0, question.speed)
         if row not in found or made.matched > found[row].matched:
             found[row] = made
     return found
