@@ -125,7 +125,7 @@ class Graph:
         except (OSError, ValueError, RuntimeError, AttributeError):
             # It is made anew from the vectors: nothing is lost with it.
             return None
-        return cls(int(head["revision"]), np.sort(np.array(index.ids, dtype=np.int64)), index)
+        return cls(int(head["revision"]), np.sort(np.fromiter(index.ids, dtype=np.int64)), index)
 
     def write(self, path: Path, settings: NeighbourSettings) -> None:
         """Write it, atomically."""
