@@ -19,7 +19,7 @@ from backbeat.evaluation.benchmark import PEER, SetScores, load_models, score_se
 from backbeat.evaluation.measures import MEASURES, NARROW, limits, style_name
 from backbeat.evaluation.results import Results, read_results
 from backbeat.files import atomic_path
-from backbeat.model import CARD, load_spec
+from backbeat.model import CARD, load_spec, record_hash
 from backbeat.monitoring.reference import Reference, shipped_reference
 from backbeat.statistics import Interval
 from pipelines.errors import errors_in_a_line
@@ -64,6 +64,7 @@ def main(
             with atomic_path(shipped_models()[name]) as temporary:
                 shutil.copytree(folder, temporary)
                 (temporary / CARD).write_text(text, encoding="utf-8")
+            record_hash(shipped_models()[name])
             print(f"{shipped_models()[name]}: {spec.name} {spec.version}, run {spec.run or 'not tracked'}")
         ship_reference(reference)
         print(f"{shipped_reference()}: {shipped_reference().stat().st_size / 1e6:.1f} MB")

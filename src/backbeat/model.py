@@ -14,7 +14,7 @@ from torch import nn
 
 from backbeat.errors import BackbeatError, ModelError
 from backbeat.features import FeatureParams
-from backbeat.files import atomic_path
+from backbeat.files import atomic_path, sha256_file, write_text
 
 WEIGHTS = "model.safetensors"
 SPEC = "spec.json"
@@ -123,6 +123,37 @@ def save_model(folder: Path, network: nn.Module, spec: Specification, card: str)
         (temporary / WEIGHTS).write_bytes(weights_of(network))
         (temporary / SPEC).write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card, encoding="utf-8")
+
+
+def hash_file(folder: Path) -> Path:
+    """Return where the SHA-256 of a model's weights is recorded: beside its folder, as `sha256sum -c` reads it."""
+    return folder.with_name(f"{folder.name}.sha256")
+
+
+def record_hash(folder: Path) -> None:
+    """Record what the weights of a model are, so that it can be told later whether they are still that."""
+    write_text(hash_file(folder), f"{sha256_file(folder / WEIGHTS)}  {folder.name}/{WEIGHTS}\n")
+
+
+def check_hash(folder: Path) -> None:
+    """Check that the weights of a model are what was recorded.
+
+    Raises
+    ------
+    ModelError
+        If they are missing or others, or nothing was recorded.
+    """
+    try:
+        recorded = hash_file(folder).read_text(encoding="utf-8").partition(" ")[0]
+        found = sha256_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename))
+        cause = "is missing" if missing.name == WEIGHTS else "is missing: no hash of the weights was recorded"
+        raise ModelError(f"{missing}: {cause}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder}: cannot be read: {error}") from None
+    if recorded != found:
+        raise ModelError(f"{folder / WEIGHTS}: is not what it was: its SHA-256 is another than the one recorded")
 
 
 def task_of(folder: Path) -> str:

@@ -20,6 +20,7 @@ from backbeat.cli.cataloguing import catalogue_app
 from backbeat.cli.charting import EPILOG as CHART_EPILOG
 from backbeat.cli.charting import chart
 from backbeat.cli.corpus import corpus_app
+from backbeat.cli.maintaining import maintenance_app
 from backbeat.cli.models import models_app
 from backbeat.cli.monitoring import monitor_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
@@ -81,6 +82,7 @@ models_app.add_typer(registered_app)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(maintenance_app, name="maintenance")
 app.add_typer(remote_app, name="remote")
 app.add_typer(schedule_app, name="schedule")
 app.add_typer(monitor_app, name="monitor")

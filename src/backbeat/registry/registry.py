@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from backbeat.dataset import REGISTERED_TASKS
 from backbeat.errors import ConfigError, ModelError, RegistryError
 from backbeat.files import atomic_path, write_json
-from backbeat.model import CARD, SPEC, WEIGHTS, ModelSpec, load_spec
+from backbeat.model import CARD, SPEC, WEIGHTS, ModelSpec, load_spec, record_hash
 from backbeat.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Chain, Entry, Event, author, replay
 from backbeat.registry.store import ModelStore
 from backbeat.registry.versions import (
@@ -263,6 +263,7 @@ class Registry:
                 spec = load_spec(come, version.task)
                 write_json(come / SPEC, replace(spec, version=version.version, run=version.run).to_dict())
                 come.rename(place)
+            record_hash(folder)
         return folder
 
     def _decide(self, action: str, made: Version, seen: tuple[Chain, str | None], said: dict[str, str]) -> Event:

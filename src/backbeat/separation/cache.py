@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -148,6 +148,14 @@ class StemCache:
         self._memory.clear()
         self._disk.clear()
 
+    def outdated(self) -> tuple[int, int]:
+        """Return how many files on disk are not served any more, and their bytes."""
+        return self._disk.outdated()
+
+    def prune(self) -> int:
+        """Throw out the files on disk that are not served any more; return how many."""
+        return self._disk.prune()
+
     def close(self) -> None:
         """Let go of files and connections."""
         self._disk.close()
@@ -265,6 +273,20 @@ class _Disk:
                     str(self.folder), size_limit=self.limit, eviction_policy="least-recently-used", disk_min_file_size=0
                 )
             return self._index
+
+    def outdated(self) -> tuple[int, int]:
+        def count(index: Any) -> tuple[int, int]:
+            # The table that `expire` goes by.
+            asked = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM Cache WHERE expire_time < ?"
+            with closing(sqlite3.connect(Path(index.directory) / "cache.db")) as connection:
+                files, size = connection.execute(asked, (time.time(),)).fetchone()
+            return int(files), int(size)
+
+        found: tuple[int, int] = self._tried(count, (0, 0))
+        return found
+
+    def prune(self) -> int:
+        return int(self._tried(lambda index: index.expire(), 0))
 
     def measured(self) -> LevelStats:
         self.stats.bytes = int(self._tried(lambda index: index.volume(), 0))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, select, update
+from sqlalchemy import Connection, Engine, delete, event, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from backbeat.database import cause_of, migrate, open_database
 from backbeat.errors import CatalogueError, ConfigError
 from backbeat.recommend.catalogue.pgvector import vectors_table
-from backbeat.recommend.catalogue.tables import STATE
+from backbeat.recommend.catalogue.tables import META, REMOVED, STATE
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 #: Of PostgreSQL's advisory lock: any number that nobody else uses.
@@ -120,6 +120,15 @@ class CatalogueDatabase:
         if self.sqlite:
             with self.asked(), self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def vacuum(self) -> None:
+        """Write the tables anew without what was deleted, and forget what was removed: who looked before loads all."""
+        with self.writing("forgotten") as (connection, _):
+            connection.execute(delete(REMOVED))
+        with self.asked(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for target in [""] if self.sqlite else [f" ANALYZE {name}" for name in META.tables]:
+                connection.exec_driver_sql(f"VACUUM{target}")
+        self.settle()
 
     @staticmethod
     def count(connection: Connection, name: str, by: int) -> int:

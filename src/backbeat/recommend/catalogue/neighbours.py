@@ -240,6 +240,16 @@ class Neighbours:
                 graph.write(self.path, self.settings)
         return graph
 
+    def rebuild(self, latest: Callable[[], tuple[VectorRows, int]]) -> None:
+        """Make the index anew of the vectors that there are; take it away where they are few enough without one."""
+        self._graph = self._since = None
+        with self._alone():
+            rows, revision = latest()
+            if len(rows.ids) <= self.settings.exact_up_to:
+                self.path.unlink(missing_ok=True)
+            else:
+                Graph.build(rows, revision, self.settings).write(self.path, self.settings)
+
     def erase(self, numbers: NDArray[np.int64]) -> bool:
         """Write zeros over vectors in the file, and forget what is in memory; tell whether any was in the file."""
         self._graph = self._since = None

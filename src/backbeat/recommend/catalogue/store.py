@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,6 +25,7 @@ from backbeat.recommend.catalogue.neighbours import Neighbours
 from backbeat.recommend.catalogue.pgvector import stored
 from backbeat.recommend.catalogue.recordings import Recordings
 from backbeat.recommend.catalogue.rows import (
+    AUDIO,
     check_space,
     check_vectors,
     in_parts,
@@ -34,7 +37,7 @@ from backbeat.recommend.catalogue.settings import CatalogueSettings, load_catalo
 from backbeat.recommend.catalogue.tables import DESCRIPTORS, FACTORS, FINGERPRINTS, ITEMS, OF_ITEM, REMOVED, STATE
 from backbeat.recommend.catalogue.writing import Writer
 from backbeat.recommend.interactions import Interaction, InteractionTable
-from backbeat.recommend.items import Item, ItemTable, Kind
+from backbeat.recommend.items import KINDS, Item, ItemTable, Kind
 
 if TYPE_CHECKING:
     from backbeat.audio.fingerprint import Match
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 Addition: TypeAlias = tuple[Item, Mapping[str, NDArray], bytes]
 #: Items of a transaction.
 _BATCH = 2000
+_INDEXES = "indexes"
 
 
 class Catalogue:
@@ -254,7 +258,7 @@ class Catalogue:
         if query.shape != rows.matrix.shape[1:]:
             raise CatalogueError(f"vectors of {space} have {rows.matrix.shape[1]} numbers, not {query.shape}")
         found, scores = self._finder(space, kind).nearest(
-            rows, query, count, places, lambda: self._memory.latest(space, kind)
+            rows, query, count, places, partial(self._memory.latest, space, kind)
         )
         return tuple(rows.ids[place] for place in found), scores
 
@@ -271,12 +275,23 @@ class Catalogue:
             count += len(numbers)
         return count
 
+    def lacking(self, space: str, kind: Kind | None = None) -> list[tuple[str, str]]:
+        """Return the items that have no vector of a space, and where their audio lies: pairs in the order of ids."""
+        table = self._database.vectors
+        having = select(table.c.number).where(table.c.space == check_space(space))
+        asked = select(ITEMS.c.id, ITEMS.c.path).where(ITEMS.c.number.not_in(having)).order_by(ITEMS.c.id)
+        if kind is not None:
+            asked = asked.where(ITEMS.c.kind == kind)
+        with self._database.begin() as connection:
+            rows = connection.execute(asked).all()
+        return [(row.id, str(kept_audio(row.path, self.place) or row.path)) for row in rows]
+
     def drop_space(self, space: str) -> int:
         """Remove all vectors of a space; return how many."""
         table = self._database.vectors
         with self._database.writing("items", "forgotten") as (connection, _):
             gone = connection.execute(delete(table).where(table.c.space == check_space(space))).rowcount
-        for kind in ("track", "beat"):
+        for kind in KINDS:
             self._finder(space, kind).path.unlink(missing_ok=True)
         return gone
 
@@ -341,6 +356,30 @@ class Catalogue:
         """Return the stamp, ids in their order and matrix (ids, factors) float32 that were put; None if none were."""
         return self._memory.factors()
 
+    # Upkeep
+
+    def vacuum(self) -> None:
+        """Write the database and the indexes beside it anew, with nothing in them of what was removed."""
+        self._database.vacuum()
+        if self.recordings.folder.is_dir():
+            self.recordings.build()
+        self.index()
+
+    def index(self) -> None:
+        """Make the indexes of vectors anew where there are so many that they are searched by one."""
+        for space in self.spaces():
+            for kind in KINDS:
+                self._finder(space, kind).rebuild(partial(self._memory.latest, space, kind))
+
+    def strays(self) -> list[Path]:
+        """Return the files in the catalogue's folder that belong to no item and no space any more."""
+        with self._database.begin() as connection:
+            paths = connection.execute(select(ITEMS.c.path).where(ITEMS.c.path.startswith(f"{AUDIO}/"))).scalars()
+            known = {self.place / path for path in paths}
+        known |= {self._finder(space, kind).path for space in self.spaces() for kind in KINDS}
+        files = [*(self.place / AUDIO).glob("*"), *(self.place / _INDEXES).glob("*.hnsw")]
+        return sorted(path for path in files if path.is_file() and path not in known)
+
     # What these stand on
 
     def _places(self, numbers: NDArray[np.int64], among: NDArray[np.bool_], kind: Kind) -> NDArray[np.int64]:
@@ -355,13 +394,13 @@ class Catalogue:
     def _finder(self, space: str, kind: str) -> Neighbours:
         with self._guard:
             if (space, kind) not in self._neighbours:
-                folder = self.place / "indexes"
+                folder = self.place / _INDEXES
                 self._neighbours[space, kind] = Neighbours(folder, space, kind, self.settings.neighbours)
             return self._neighbours[space, kind]
 
     def _erase(self, numbers: NDArray[np.int64]) -> int:
         """Erase items from the indexes; return from how many."""
-        return sum(self._finder(space, kind).erase(numbers) for space in self.spaces() for kind in ("track", "beat"))
+        return sum(self._finder(space, kind).erase(numbers) for space in self.spaces() for kind in KINDS)
 
 
 _WHOLE = select(ITEMS, DESCRIPTORS.c.descriptors).join(DESCRIPTORS, DESCRIPTORS.c.number == ITEMS.c.number)
