@@ -14,10 +14,9 @@ accompaniments of all songs, one clip a song (vocals/). `--cache FOLDER` keeps w
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,10 +28,12 @@ from scipy.stats import wilcoxon
 
 from backbeat.analysis.analyzer import Analyzer
 from backbeat.analysis.describing import Describer
+from backbeat.analysis.hearing import hear
 from backbeat.audio import decode, encode
 from backbeat.corpus.contract import read_corpus
 from backbeat.errors import BackbeatError
-from backbeat.files import write_json
+from backbeat.features import LogMel
+from backbeat.files import sha256_file, write_json
 from backbeat.pairing.model import PairingModel
 from backbeat.pairing.score import score_similarities
 from backbeat.recommend.beats.confidence import calibration_error
@@ -71,38 +72,44 @@ class Ear:
     """Describes recordings, and remembers them in a folder."""
 
     def __init__(self, pairing: PairingModel | None, cache: Path | None) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # `Analyzer` says why
         self._pairing, self._cache = pairing, cache
-        self._describer = Describer(Analyzer.load(), pairing, fingerprints=False)
-        self._key = "none" if pairing is None else pairing.space
+        self._describer = Describer(Analyzer.load(), fingerprints=False)
+        self._front_end = None if pairing is None else LogMel(pairing.spec.features)
 
     def __call__(self, path: Path, name: str, label: str = "") -> Told:
         """Describe a file; an empty label is the genre that is heard, as it is in a catalogue."""
-        kept = None if self._cache is None else self._cache / f"{_digest(path, self._key)}.json"
-        if kept is not None and kept.exists():
-            values = json.loads(kept.read_text(encoding="utf-8"))
-        else:
-            values = self._values(path)
-            if kept is not None:
-                write_json(kept, values)
+        digest = sha256_file(path)
+        values = self._kept(digest, lambda: self._values(path))
         item = Item.from_dict({**values["item"], "id": name, "label": label or values["heard"]})
-        take, beat = (np.array(values[one], dtype=np.float32) for one in ("take", "beat"))
+        take, beat = np.zeros((2, 0), np.float32)
+        if self._pairing is not None:
+            space = self._pairing.space.replace(":", "-")
+            vectors = self._kept(f"{digest}-{space}", lambda: self._vectors(path))
+            take, beat = (np.array(vectors[side], dtype=np.float32) for side in ("take", "beat"))
         return Told(item, values["genre"], take, beat)
+
+    def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return values that were kept under a name, or make and keep them."""
+        if self._cache is None:
+            return make()
+        path = self._cache / f"{name}.json"
+        if not path.exists():
+            write_json(path, make())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     def _values(self, path: Path) -> dict[str, Any]:
         told = self._describer.describe(path)
-        item = Item("x", "beat", "", "", "", "", "", told.analysis.duration_s, "", "", 0.0, told.descriptors)
-        beat = [] if self._pairing is None else told.vectors[self._pairing.space].tolist()
-        return {
-            "item": item.to_dict(),
-            "heard": told.analysis.genre.label,
-            "genre": told.analysis.genre.probabilities,
-            "take": [] if told.take_vector is None else told.take_vector.tolist(),
-            "beat": beat,
-        }
+        item = Item("x", "beat", "", "", "", "", told.sha256, told.analysis.duration_s, "", "", 0.0, told.descriptors)
+        genre = told.analysis.genre
+        return {"item": item.to_dict(), "heard": genre.label, "genre": genre.probabilities}
 
-
-def _digest(path: Path, key: str) -> str:
-    return hashlib.sha256(path.read_bytes() + key.encode()).hexdigest()[:24]
+    def _vectors(self, path: Path) -> dict[str, Any]:
+        log_mel = hear(path, self._front_end).spectrogram
+        return {side: getattr(self._pairing, f"embed_{side}")(log_mel).tolist() for side in ("take", "beat")}
 
 
 def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
@@ -246,7 +253,7 @@ def _fit(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -> N
     origin = {
         "corpus": given.pairs.resolve().name,
         "split": "valid",
-        "annotations_sha256": hashlib.sha256((given.pairs / "annotations.csv").read_bytes()).hexdigest(),
+        "annotations_sha256": sha256_file(given.pairs / "annotations.csv"),
         "pairing": "" if pairing is None else pairing.space,
     }
     found = fitted_on(questions, origin, pairing is not None)

@@ -239,7 +239,7 @@ def _most_alike(mono: NDArray[np.float32], natural: int, ideal: int, size: int, 
 
 def _size(seconds: float, sample_rate_hz: int) -> int:
     """Return the power of two nearest to so many seconds."""
-    return 2 ** round(math.log2(seconds * sample_rate_hz))
+    return 1 << round(math.log2(seconds * sample_rate_hz))
 
 
 def _cut(samples: NDArray[np.float32], places: NDArray[np.int64], size: int) -> Iterator[NDArray[np.float32]]:

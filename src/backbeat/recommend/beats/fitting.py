@@ -39,7 +39,7 @@ class Choice:
     """
 
     rules: RuleFits
-    similarity: NDArray[np.float64] | None
+    similarity: NDArray[np.float32] | None
     truth: int
 
 

@@ -231,7 +231,8 @@ def key_tables() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
     def steps(semitones: int) -> NDArray[np.int64]:
         apart = (place[:, None] - place - 7 * semitones) % 12
-        return np.minimum(apart, 12 - apart)
+        least: NDArray[np.int64] = np.minimum(apart, 12 - apart)
+        return least
 
     near = 1 - (steps(0) + other_mode) / 6.5
     shifts = sorted(range(-_MOST_SEMITONES, _MOST_SEMITONES + 1), key=lambda shift: (abs(shift), shift))

@@ -22,7 +22,7 @@ from backbeat.recommend.beats.rules import (
     plain_label,
 )
 from backbeat.recommend.beats.scoring import LEARNED, PARTS, Weights, fitted
-from backbeat.recommend.items import Item, ItemTable, key_number
+from backbeat.recommend.items import Item, ItemTable, Kind, key_number
 
 if TYPE_CHECKING:
     from backbeat.analysis.describing import Described
@@ -38,10 +38,10 @@ _BEATS_AT_ONCE = 16384
 class BeatCatalogue(Protocol):
     """What is asked of a catalogue (`backbeat.recommend.catalogue.Catalogue` has it)."""
 
-    def table(self, kind: str) -> ItemTable:
+    def table(self, kind: Kind) -> ItemTable:
         """Return the items of a kind as columns; the same object until something changes."""
 
-    def vectors(self, space: str, kind: str) -> tuple[Any, NDArray[np.float32]]:
+    def vectors(self, space: str, kind: Kind) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Return ids and vectors, shape (items, dimensions), of one space; the same objects until something changes."""
 
     def get(self, id: str) -> Item:
@@ -181,7 +181,7 @@ class BeatSelector:
         if len(ids) == 0:
             return None
         if self._aligned is None or self._aligned[0] is not table or self._aligned[1] is not matrix:
-            self._aligned = (table, matrix, _in_order(table.ids, tuple(map(str, ids)), matrix))
+            self._aligned = (table, matrix, _in_order(table.ids, ids, matrix))
         found: NDArray[np.float32] = self._aligned[2] @ query.take_vector.astype(np.float32)
         return found
 
@@ -287,6 +287,6 @@ def _in_order(ids: tuple[str, ...], given: tuple[str, ...], matrix: NDArray[np.f
         return matrix
     place = {name: row for row, name in enumerate(given)}
     rows = np.array([place.get(name, -1) for name in ids])
-    ordered = matrix[rows]
+    ordered: NDArray[np.float32] = matrix[rows]
     ordered[rows < 0] = np.nan
     return ordered
