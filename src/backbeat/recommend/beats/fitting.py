@@ -20,8 +20,8 @@ from backbeat.recommend.beats.rules import RuleFits
 from backbeat.recommend.beats.scoring import LEARNED, PARTS, Weights, evidence, weighed
 
 FOLDS = 5
-#: Strength of the penalty on squared weights: enough that a rule that tells all pairs apart gets a finite one.
-PENALTY = 0.01
+#: Standard deviation of weights before any take was seen: a rule that tells all pairs apart gets a finite one.
+PRIOR = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,10 @@ def _fit(
         trusts += trust[:, others].sum(axis=1)
     centres = (sums / trusts)[:, None].astype(np.float32)
     features = [weighed(values, trust, centres) for values, trust in tables]
+    penalty = 0.5 / (PRIOR**2 * len(features))
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value, gradient = PENALTY * float(weights @ weights), 2 * PENALTY * weights
+        value, gradient = penalty * float(weights @ weights), 2 * penalty * weights
         for table, truth in zip(features, truths, strict=True):
             scores = weights @ table
             total = logsumexp(scores)
