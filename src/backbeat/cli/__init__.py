@@ -24,6 +24,7 @@ from backbeat.cli.maintaining import maintenance_app
 from backbeat.cli.models import models_app
 from backbeat.cli.monitoring import monitor_app
 from backbeat.cli.probing import PROBE_EPILOG, probe
+from backbeat.cli.recommending import recommend_app
 from backbeat.cli.registered import registered_app
 from backbeat.cli.remote import remote_app
 from backbeat.cli.scheduling import schedule_app
@@ -81,6 +82,7 @@ app.command("probe", epilog=PROBE_EPILOG)(probe)
 models_app.add_typer(registered_app)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(recommend_app, name="recommend")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(maintenance_app, name="maintenance")
 app.add_typer(remote_app, name="remote")
