@@ -20,7 +20,7 @@ from backbeat.files import sha256_file, write_text
 from backbeat.genre.classifier import GenreClassifier
 from backbeat.listening.data import SPLITS, ItemSet, read_items, write_items
 from backbeat.listening.simulator import SimulatorParams, Sounds, World, build_world
-from backbeat.model import WEIGHTS
+from backbeat.model import WEIGHTS, space_of
 from backbeat.recommend.interactions import (
     EXPORTED,
     InteractionTable,
@@ -169,7 +169,7 @@ def gathered(
     if settings.source and source.is_dir():
         return read_items(source), recorded(source / EXPORTED)
     classifier = GenreClassifier.from_folder(model)
-    space = f"genre:{sha256_file(model / WEIGHTS)[:12]}"
+    space = space_of("genre", sha256_file(model / WEIGHTS))
     items = embedded(heard_tracks(labels), FeatureStore(features), classifier, space)
     if settings.source:
         return items, recorded(source)

@@ -32,9 +32,12 @@ from pipelines.errors import errors_in_a_line
 from pipelines.settings import CONF, plain, read, trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omegaconf import DictConfig
 
     from backbeat.monitoring.store import MonitoringStore
+    from backbeat.recommend.catalogue import Catalogue
     from backbeat.registry import Registry
 
 ALL_REFUSED = 3
@@ -143,7 +146,7 @@ def _experiment(name: str) -> str:
 
 
 class _Real:
-    """Registry, gate and corrections as they are; opened when asked for."""
+    """Registry, gate, corrections and catalogue as they are; opened when asked for."""
 
     def __init__(self, config: DictConfig, tracking: Tracking) -> None:
         self.config = config
@@ -151,6 +154,7 @@ class _Real:
         self.watched = load_monitoring()
         self._registry: Registry | None = None
         self._monitoring: MonitoringStore | None = None
+        self._catalogue: Catalogue | None = None
 
     def __enter__(self) -> _Real:
         return self
@@ -158,6 +162,8 @@ class _Real:
     def __exit__(self, *_: object) -> None:
         if self._monitoring is not None:
             self._monitoring.close()
+        if self._catalogue is not None:
+            self._catalogue.close()
 
     def registry(self) -> Registry:
         from backbeat.registry import Registry
@@ -174,19 +180,37 @@ class _Real:
             self._monitoring = self.watched.open_store()
         return self._monitoring
 
+    def catalogue(self) -> Catalogue | None:
+        """Return the catalogue; None where there is none."""
+        from backbeat.errors import CatalogueError
+        from backbeat.recommend.catalogue import Catalogue
+
+        if self._catalogue is None:
+            try:
+                self._catalogue = Catalogue.open()
+            except CatalogueError:
+                return None
+        return self._catalogue
+
     def signs(self, tasks: tuple[str, ...]) -> Signs:
         """Return what there is to decide by."""
         from backbeat.monitoring import feedback
 
         monitoring = self.monitoring()
         latest = monitoring.checks(1) if monitoring else []
+        decided = {task: self._decided(task) for task in tasks}
         return Signs(
-            decided={task: self._decided(task) for task in tasks},
+            decided=decided,
             drifted=datetime.fromtimestamp(latest[0]["at"], UTC) if latest and latest[0]["verdict"]["drift"] else None,
             pending=feedback.pending(monitoring) if monitoring else 0,
             checked=bool(latest),
             unwatched="" if monitoring else self.watched.nothing_here(),
+            interactions=self._new_interactions(decided.get("listening")),
         )
+
+    def _new_interactions(self, since: datetime | None) -> int | None:
+        catalogue = self.catalogue()
+        return None if catalogue is None else len(catalogue.interactions(since=since.timestamp() if since else None))
 
     def parties(self) -> Parties:
         """Return whom a retraining works with."""
@@ -194,7 +218,18 @@ class _Real:
 
         monitoring = self.monitoring()
         corrections = _Corrections(monitoring, self.watched.place("corrections")) if monitoring else None
-        return Parties(self.registry(), self._decide, corrections, author())
+        catalogue = self.catalogue()
+        listeners = _Listeners(catalogue, self._genre_model) if catalogue else None
+        return Parties(self.registry(), self._decide, corrections, author(), listeners)
+
+    def _genre_model(self) -> Path:
+        """Return the folder of the genre model that is served: the champion, or the one that ships."""
+        from backbeat.analysis.analyzer import shipped_models
+
+        champion = self.registry().champion("genre")
+        if champion is None:
+            return shipped_models()["genre"]
+        return self.registry().fetch(champion, Path(self.config.paths.models) / ".versions")
 
     def _decided(self, task: str) -> datetime | None:
         made = [event.at for event in self.registry().history(task) if event.action in ("promote", "refuse")]
@@ -245,6 +280,25 @@ class _Corrections:
         from backbeat.monitoring import feedback
 
         return feedback.mark(self.monitoring, folder)
+
+
+class _Listeners:
+    """What the listeners of the catalogue did, and the tracks as the genre model that is served hears them."""
+
+    def __init__(self, catalogue: Catalogue, model: Callable[[], Path]) -> None:
+        self.catalogue = catalogue
+        self.model = model
+
+    def write(self, folder: Path) -> str:
+        from backbeat.files import sha256_file
+        from backbeat.model import WEIGHTS, load_spec, space_of
+        from backbeat.recommend.exporting import export_listeners
+
+        if not len(self.catalogue.interactions()):
+            return ""
+        model = self.model()
+        space, features = space_of("genre", sha256_file(model / WEIGHTS)), load_spec(model, "genre").features
+        return export_listeners(self.catalogue, folder, space, features)
 
 
 def _say(line: str) -> None:

@@ -386,6 +386,9 @@ NOW = datetime.now(UTC)
         (Signs({"beat": NOW, "onset": NOW - timedelta(days=31)}), "", "the champion for onset was last decided on"),
         (Signs({"beat": NOW, "onset": None}), "", "no champion yet for onset"),
         (Signs({"beat": NOW}), "new sounds", "new sounds"),
+        (Signs({"beat": NOW, "listening": NOW}, interactions=10_000), "", "10000 new interactions, 10000 are enough"),
+        (Signs({"beat": NOW, "listening": NOW}, interactions=9_999), "", ""),
+        (Signs({"beat": NOW}, interactions=10_000), "interactions", ""),
     ],
 )
 def test_what_is_reason_enough(signs: Signs, because: str, why: str) -> None:

@@ -169,6 +169,7 @@ class Flow:
         version = self.parties.interactions.write(self.tree / LISTENERS)
         if version:
             self._work("corpus", "dvc", "add", "--quiet", LISTENERS)
+            set_value(self.tree / "conf/listeners/default.yaml", ("source",), LISTENERS)
         return version
 
     def _start_from(self, task: str) -> str:
