@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from backbeat.audio.fingerprint.peaks import FRAMES_PER_S, Peaks
 
+#: In how many bits of a vote the frame of the question is told.
+ASKED_BITS = 24
 #: Votes within so many frames are for one offset.
 _VOTE_FRAMES = 3
 #: Two peaks are the same within so many frames and bins: first roughly, then once offset and speed are known well.
@@ -56,37 +58,45 @@ class Alignment:
 
 
 @njit(cache=True, nogil=True)
-def densest(votes: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places where most votes lie together, densest first, and how many lie there.
+def densest(votes: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the offsets for which most votes are, the most first.
 
     Parameters
     ----------
     votes
-        Shape (votes,), increasing.
+        Shape (votes,), increasing: offsets in frames, times 2 to the power of `ASKED_BITS`, plus the frame of the
+        question at which the landmark begins.
     most
-        How many places, which keep `_VOTE_FRAMES` from each other.
+        How many offsets, which keep `_VOTE_FRAMES` from each other.
+
+    Returns
+    -------
+    Offsets in frames, frames of the question at which one of their landmarks begins, and how many votes there are;
+    shape (most,) each, 0 votes where there are no more.
     """
-    places = np.zeros(most, np.int64)
+    offsets = np.zeros(most, np.int64)
+    asked = np.zeros(most, np.int64)
     counts = np.zeros(most, np.int64)
     first = 0
     for last in range(votes.size):
-        while votes[last] - votes[first] >= _VOTE_FRAMES:
+        while (votes[last] >> ASKED_BITS) - (votes[first] >> ASKED_BITS) >= _VOTE_FRAMES:
             first += 1
         count = last - first + 1
         if count < 2 or count <= counts[most - 1]:
             continue
+        offset = votes[first] >> ASKED_BITS
         slot = most - 1
         for i in range(most):
-            if counts[i] > 0 and abs(places[i] - votes[first]) < _VOTE_FRAMES:
+            if counts[i] > 0 and abs(offsets[i] - offset) < _VOTE_FRAMES:
                 slot = -1 if counts[i] >= count else i
                 break
         if slot < 0:
             continue
         while slot > 0 and counts[slot - 1] < count:
-            places[slot], counts[slot] = places[slot - 1], counts[slot - 1]
+            offsets[slot], asked[slot], counts[slot] = offsets[slot - 1], asked[slot - 1], counts[slot - 1]
             slot -= 1
-        places[slot], counts[slot] = votes[first], count
-    return places, counts
+        offsets[slot], asked[slot], counts[slot] = offset, votes[last] & ((1 << ASKED_BITS) - 1), count
+    return offsets, asked, counts
 
 
 @njit(cache=True, nogil=True)

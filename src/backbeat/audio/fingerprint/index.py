@@ -30,11 +30,13 @@ from backbeat.files import write_json
 
 MANIFEST = "index.json"
 #: A match has at least this share of the question's peaks …
-LEAST_SCORE = 0.35
-#: … and so many of them, …
-_LEAST_MATCHED = 12
-#: Speeds that are tried.
-_SPEEDS = (1.0,)
+LEAST_SCORE = 0.2
+#: … and so many of them: `benchmarks/fingerprint.py --tuning` tells what right and wrong recordings reach.
+_LEAST_MATCHED = 16
+#: Speeds that are tried, one after the other until something is found; each holds for 0.7 % more or less.
+_SPEEDS = (1.0, 0.99, 1.01)
+#: Two recordings are near-duplicates if so many seconds of them are the same.
+DUPLICATE_S = 5.0
 #: Recordings that are indexed at a time when an index is built.
 _AT_ONCE = 2000
 #: A part is joined with the next once it is less than so many times as long, …
@@ -189,16 +191,39 @@ class FingerprintIndex:
         """
         asked = from_bytes(query)
         state = self._state()
-        best: dict[str, Match] = {}
         for speed in _SPEEDS:
             question = Question.at_speed(asked, speed)
-            for name, part in state.parts.items():
-                for row, made in search(part, question, state.removed[name]).items():
-                    match = _match(part.ids[row], made)
-                    if match.id not in best or best[match.id].matched < match.matched:
-                        best[match.id] = match
-        kept = [match for match in best.values() if match.score >= least and match.matched >= _LEAST_MATCHED]
-        return sorted(kept, key=lambda match: (-match.score, match.id))
+            matches = [
+                _match(part.ids[row], made)
+                for name, part in state.parts.items()
+                for row, made in search(part, question, state.removed[name]).items()
+                if made.score >= least and made.matched >= _LEAST_MATCHED
+            ]
+            if matches:
+                return sorted(matches, key=lambda match: (-match.score, match.id))
+        return []
+
+    def duplicates(self, among: Iterable[str] | None = None, *, least_s: float = DUPLICATE_S) -> list[Duplicate]:
+        """Return pairs of recordings that are the same, or of which a stretch is, those with most in common first.
+
+        Each recording is looked up by a sample of its landmarks, so the time grows with their number, not its square.
+
+        Parameters
+        ----------
+        among
+            Ids of which the duplicates are wanted; all when left out.
+        least_s
+            So many seconds are the same at least.
+        """
+        state = self._state()
+        pairs: dict[tuple[str, str], Duplicate] = {}
+        for id in state.rows if among is None else among:
+            if id in state.rows:
+                for pair in _duplicates_of(state, id, least_s):
+                    known = pairs.get((pair.first, pair.second))
+                    if known is None or known.overlap_s < pair.overlap_s:
+                        pairs[pair.first, pair.second] = pair
+        return sorted(pairs.values(), key=lambda pair: (-pair.overlap_s, pair.first, pair.second))
 
     def add(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Index more recordings; one that is there under the same id is replaced."""
@@ -261,6 +286,19 @@ class FingerprintIndex:
             self._held = _State(stamp, parts, removed)
             return self._held
         raise CatalogueError(f"{self.folder}: parts of the fingerprint index are missing: {REBUILD}")
+
+
+def _duplicates_of(state: _State, id: str, least_s: float) -> Iterator[Duplicate]:
+    own_part, own_row = state.rows[id]
+    question = Question.sampled(state.parts[own_part].peaks_of(own_row))
+    for name, part in state.parts.items():
+        itself = own_row if name == own_part else None
+        for row, made in search(part, question, state.removed[name], itself).items():
+            if made.score < LEAST_SCORE or made.matched < _LEAST_MATCHED or made.overlap_s < least_s:
+                continue
+            offset_s, other = made.offset_frames / FRAMES_PER_S, part.ids[row]
+            first, second = sorted((id, other))
+            yield Duplicate(first, second, offset_s if first == id else -offset_s, made.score, made.overlap_s)
 
 
 def _match(id: str, made: Alignment) -> Match:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from backbeat.audio.fingerprint.aligning import Alignment, align, densest
+from backbeat.audio.fingerprint.aligning import ASKED_BITS, Alignment, align, densest
 from backbeat.audio.fingerprint.landmarks import asked_landmarks, indexed_landmarks
 from backbeat.audio.fingerprint.part import Part
 from backbeat.audio.fingerprint.peaks import Peaks
@@ -56,7 +56,9 @@ class Question:
         return cls(peaks, 1.0, keys[chosen], frames[chosen])
 
 
-def search(part: Part, question: Question, without: Collection[int] = ()) -> dict[int, Alignment]:
+def search(
+    part: Part, question: Question, without: Collection[int] = (), itself: int | None = None
+) -> dict[int, Alignment]:
     """Return where the question may be found: the best alignment of every recording that is a candidate.
 
     Parameters
@@ -67,19 +69,20 @@ def search(part: Part, question: Question, without: Collection[int] = ()) -> dic
         What for.
     without
         Rows of the part that are passed over.
+    itself
+        The row of the recording that asks, if it is in the part: it gives no votes, which would drown all others.
     """
-    votes = _votes(question.keys, question.frames, part.keys, part.begins, part.frames, _MOST_VOTES)
+    own = (0, 0) if itself is None else (int(part.starts[itself]), int(part.starts[itself + 1]))
+    votes = _votes(question.keys, question.frames, part.keys, part.begins, part.frames, own, _MOST_VOTES)
     votes.sort()
-    places, counts = densest(votes, _CANDIDATES)
-    places = places[counts > 0]
-    # The question may begin before the recording: its middle tells which one it is.
-    middles = places + int(question.peaks.duration_frames * question.speed / 2)
-    rows = np.clip(part.rows_at(middles), 0, len(part) - 1)
+    offsets, asked, counts = densest(votes, _CANDIDATES)
+    voted = counts > 0
+    rows = np.clip(part.rows_at((offsets + asked)[voted]), 0, len(part) - 1)
     found: dict[int, Alignment] = {}
-    for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+    for offset, row in zip(offsets[voted].tolist(), rows.tolist(), strict=True):
         if row in without:
             continue
-        made = align(question.peaks, part.peaks_of(row), place - int(part.starts[row]) + 1.0, question.speed)
+        made = align(question.peaks, part.peaks_of(row), offset - int(part.starts[row]) + 1.0, question.speed)
         if row not in found or made.matched > found[row].matched:
             found[row] = made
     return found
@@ -92,24 +95,26 @@ def _votes(
     keys: NDArray[np.uint32],
     begins: NDArray[np.int64],
     frames: NDArray[np.uint32],
+    without: tuple[int, int],
     most: int,
 ) -> NDArray[np.int64]:
-    """Return for every equal landmark the frame of the part at which the question would begin."""
+    """Return for every equal landmark at which frame of the part the question would begin, as `densest` takes it."""
     places = np.searchsorted(keys, asked_keys)
     lengths = np.zeros(asked_keys.size, np.int64)
     for i in range(asked_keys.size):
         place = places[i]
-        if place < keys.size and keys[place] == asked_keys[i]:
+        if place < keys.size and keys[place] == asked_keys[i] and asked_frames[i] < 1 << ASKED_BITS:
             lengths[i] = begins[place + 1] - begins[place]
     votes = np.empty(min(lengths.sum(), most), np.int64)
     count = 0
     for i in np.argsort(lengths):
-        if lengths[i] == 0:
-            continue
         if count + lengths[i] > votes.size:
             break
-        begin = begins[places[i]]
+        begin = begins[places[i]] if lengths[i] > 0 else 0
         for j in range(begin, begin + lengths[i]):
-            votes[count] = np.int64(frames[j]) - np.int64(asked_frames[i])
-            count += 1
+            frame = np.int64(frames[j])
+            if not without[0] <= frame < without[1]:
+                asked = np.int64(asked_frames[i])
+                votes[count] = ((frame - asked) << ASKED_BITS) + asked
+                count += 1
     return votes[:count]
