@@ -113,15 +113,15 @@ def verify(dry_run: _Dry = False, state: _State = None) -> None:
 
 def _run(steps: Iterable[Step], dry_run: bool) -> None:
     """Tell each step, and do it unless that is all that was asked."""
-    count = 0
-    for count, step in enumerate(list(steps), 1):
+    planned = list(steps)
+    for step in planned:
         if dry_run:
             typer.echo(f"would {step.what}")
             continue
         with file_bar(step.what) as show:
             done = step.do(show)
         typer.echo(f"{step.what}: {done}")
-    if not count:
+    if not planned:
         typer.echo("nothing to do")
 
 

@@ -7,7 +7,9 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -99,9 +101,8 @@ def _heard_again(
         for space in spaces:
             if space in vectors:
                 catalogue.put_vectors(space, [id_], vectors[space][None])
-    return f"{len(items) - len(missed)} heard" + (
-        f"; {len(missed)} could not be: {'; '.join(missed)}" if missed else ""
-    )
+    heard = f"{len(items) - len(missed)} heard"
+    return f"{heard}; {len(missed)} could not be: {'; '.join(missed)}" if missed else heard
 
 
 def _indexed(catalogue: Catalogue) -> str:
@@ -155,14 +156,15 @@ def prune(
 
 
 def _stale_spaces(catalogue: Catalogue, spaces: tuple[str, ...]) -> Iterator[Step]:
-    current = {space.partition(":")[0]: space for space in spaces}
     for space, count in catalogue.spaces().items():
-        new = current.get(space.partition(":")[0])
+        same = [one for one in spaces if one.partition(":")[0] == space.partition(":")[0]]
         # Until all items have a vector of the new model, the old one's are all there is to search.
-        if new is not None and space not in spaces and not catalogue.lacking(new):
-            yield Step(
-                f"remove {count} vectors of {space}", lambda _, one=space: f"{catalogue.drop_space(one)} removed"
-            )
+        if same and space not in same and not any(catalogue.lacking(one) for one in same):
+            yield Step(f"remove {count} vectors of {space}", partial(_dropped, catalogue, space))
+
+
+def _dropped(catalogue: Catalogue, space: str, _: Telling) -> str:
+    return f"{catalogue.drop_space(space)} removed"
 
 
 def _outdated_stems(folder: Path) -> Iterator[Step]:
@@ -170,10 +172,17 @@ def _outdated_stems(folder: Path) -> Iterator[Step]:
 
     if not folder.is_dir():
         return
-    cache = StemCache(folder)
-    count, size = cache.outdated()
+    with closing(StemCache(folder)) as cache:
+        count, size = cache.outdated()
     if count:
-        yield Step(f"remove {count} outdated stems ({_bytes(size)}) of {folder}", lambda _: f"{cache.prune()} removed")
+        yield Step(f"remove {count} outdated stems ({_bytes(size)}) of {folder}", partial(_pruned, folder))
+
+
+def _pruned(folder: Path, _: Telling) -> str:
+    from backbeat.separation.cache import StemCache
+
+    with closing(StemCache(folder)) as cache:
+        return f"{cache.prune()} removed"
 
 
 def _unused_versions(state: Path, now: float) -> Iterator[Path]:
@@ -194,10 +203,10 @@ def _broken_off(place: Path, now: float) -> Iterator[Path]:
 
 def _removals(what: str, paths: Iterable[Path]) -> Iterator[Step]:
     for path in paths:
-        yield Step(f"remove the {what} {path} ({_bytes(_size(path))})", lambda _, one=path: _removed(one))
+        yield Step(f"remove the {what} {path} ({_bytes(_size(path))})", partial(_removed, path))
 
 
-def _removed(path: Path) -> str:
+def _removed(path: Path, _: Telling) -> str:
     if path.is_dir():
         hash_file(path).unlink(missing_ok=True)
         shutil.rmtree(path)
@@ -236,12 +245,10 @@ def _checked(folder: Path, check: Callable[[Path], object]) -> Checked:
 
 
 def models_in_use(shipped: Path, state: Path) -> dict[str, Path]:
-    """Return the folders of models by task: those that the service loads from a registry, else those that come along."""
+    """Return the folders of models by task: those that the service loads from a registry, else the shipped ones."""
     found = {task_of(folder): folder for folder in sorted(shipped.glob("*/")) if (folder / SPEC).is_file()}
-    return {
-        **found,
-        **{task: folder for task, folder in _told(state / _IN_USE[0]).items() if (folder / SPEC).is_file()},
-    }
+    fetched = _told(state / _IN_USE[0])
+    return {**found, **{task: folder for task, folder in fetched.items() if (folder / SPEC).is_file()}}
 
 
 def spaces_of(models: Mapping[str, Path]) -> tuple[str, ...]:

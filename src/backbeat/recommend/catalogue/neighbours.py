@@ -243,6 +243,8 @@ class Neighbours:
     def rebuild(self, latest: Callable[[], tuple[VectorRows, int]]) -> None:
         """Make the index anew of the vectors that there are; take it away where they are few enough without one."""
         self._graph = self._since = None
+        if len(latest()[0].ids) <= self.settings.exact_up_to and not self.path.is_file():
+            return
         with self._alone():
             rows, revision = latest()
             if len(rows.ids) <= self.settings.exact_up_to:
