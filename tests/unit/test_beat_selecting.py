@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from beat_choices import SPACE, Beats, Take, beat, both_weights, descriptors
 
-from backbeat.errors import CatalogueError, ConfigError, SilentAudioError
+from backbeat.errors import CatalogueError, ConfigError, ModelError, SilentAudioError
 from backbeat.recommend.beats.filtering import BeatFilters
 from backbeat.recommend.beats.scoring import PARTS, fitted
 from backbeat.recommend.beats.selecting import BeatAnswer, BeatSelector
@@ -186,9 +186,15 @@ def test_a_silent_take_is_refused() -> None:
 
 
 def test_the_weights_that_ship() -> None:
-    for name in ("rules", "model"):
-        found = fitted()[name]
+    assert fitted()["rules"].weights["learned"] == 0
+    for found in fitted().values():
         assert all(weight >= 0 for weight in found.weights.values())
         assert found.slope > 0
         assert found.origin["takes"] > 50
-    assert fitted()["rules"].weights["learned"] == 0 < fitted()["model"].weights["learned"]
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    beats = Beats(BEATS[:1], np.ones((1, 2), np.float32), ("far",))
+    selector = BeatSelector(beats, PAIRING, {"rules": both_weights()["rules"]})
+    with pytest.raises(ModelError, match="fit them with"):
+        selector.select(Take(descriptors(), np.ones(2, np.float32)))  # type: ignore[arg-type]

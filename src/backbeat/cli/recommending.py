@@ -50,6 +50,11 @@ else:
     recommend_app.command("tracks", epilog=_TRACKS_EPILOG)(tracks)
 
 
+@recommend_app.callback()
+def _recommend() -> None:
+    """Find what goes with music: the beat under a take, the next track."""
+
+
 @recommend_app.command("beat", epilog=BEAT_EPILOG)
 def beat(
     take: Annotated[

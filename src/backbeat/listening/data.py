@@ -213,7 +213,11 @@ def first_hearings(events: Events, begins: float, ends: float, most: int, rng: n
         for row in fresh.tolist():
             past = slice(0, row)
             steps.append(
-                Step(user, int(own.items[row]), History(own.items[past], own.at[past], own.weights[past], float(own.at[row])))
+                Step(
+                    user,
+                    int(own.items[row]),
+                    History(own.items[past], own.at[past], own.weights[past], float(own.at[row])),
+                )
             )
     return steps
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.errors import CatalogueError, ConfigError, SilentAudioError
+from backbeat.errors import CatalogueError, ConfigError, ModelError, SilentAudioError
 from backbeat.music import Key, TimeSignature
 from backbeat.recommend.beats.filtering import BeatFilters, passing
 from backbeat.recommend.beats.reasons import Fit, reason
@@ -157,10 +157,15 @@ class BeatSelector:
         beats = self._beats()
         take = facts_of(query, beats)
         similarity = self._similarity(query, beats.table)
-        weights = self._weights["rules" if similarity is None else "model"]
+        weights = self._weights_for("rules" if similarity is None else "model")
         scores, stretch, semitones = _judged(take, beats, similarity, weights)
         best = _best(scores, passing(filters, beats, stretch, semitones), count)
         return self._answers(query, take, beats.of(best), best, scores[best], similarity, weights)
+
+    def _weights_for(self, way: str) -> Weights:
+        if way not in self._weights:
+            raise ModelError(f"there are no weights of beat selection for {way!r}: fit them with benchmarks/beats.py")
+        return self._weights[way]
 
     def _beats(self) -> BeatColumns:
         table = self._catalogue.table("beat")
