@@ -1,9 +1,10 @@
 """Does a take find its own beat among others? By chance, by the rules, by the pairing model, and by both together.
 
 `python benchmarks/beats.py --pairs FOLDER --pairing weights/pairing` describes the takes and beats of the test split of
-a corpus of pairs, rendered from `CORPUS` where FOLDER is not there yet (ten minutes on two cores), and prints, in Markdown, recall at 1 and 5 and the mean reciprocal rank
-among 100 beats with 95 % intervals over takes, the differences between the ways with paired tests, and how far the
-confidence is from the truth. No beat is filtered out: how far one would have to be stretched counts in the rules alone.
+a corpus of pairs, rendered from `CORPUS` where FOLDER is not there yet (ten minutes on two cores). It prints, in
+Markdown, recall at 1 and 5 and the mean reciprocal rank among 100 beats with 95 % intervals over takes, the differences
+between the ways with paired tests, and how far the confidence is from the truth. No beat is filtered out: how far one
+would have to be stretched counts in the rules alone.
 
 `--fit FILE` fits the weights on the validation split instead and writes them: that is how
 `src/backbeat/recommend/beats/fitted.json` was made. `--real FOLDER` adds recordings that nobody rendered, for

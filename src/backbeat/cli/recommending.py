@@ -89,7 +89,7 @@ def beat(
     choose: Annotated[int, typer.Option(metavar="N", help="Which answer to hear in the preview.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     catalogue: Annotated[
-        str | None, typer.Option(metavar="URL", help="The catalogue; else the usual one.", show_default=False)
+        str | None, typer.Option(metavar="FOLDER|URL", help="The catalogue; else the usual one.", show_default=False)
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="By rules of music alone, without the pairing model.")] = False,
     pairing: Annotated[
