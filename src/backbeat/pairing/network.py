@@ -30,8 +30,8 @@ class StyleTower(nn.Module):
         Length of the vector going out.
     """
 
-    #: Frames merged into one; the rhythm is the other tower's to hear.
-    time_stride = 8
+    #: Frames whose mean is heard as one, and how many of those become one: the rhythm is the other tower's to hear.
+    pooled, time_stride = 4, 2
 
     def __init__(
         self, mel_bands: int, channels: Sequence[int], width: int, layers: int, size: int, dropout: float
@@ -44,7 +44,10 @@ class StyleTower(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Map (batch, frames, mel_bands) to (batch, size)."""
-        sequence = self.temporal(self.stem(log_mel))
+        # By slices: a pooling layer exports with a length that is a multiple of what it merges.
+        last = log_mel.shape[1] - self.pooled + 1
+        slower = sum(log_mel[:, first : last + first : self.pooled] for first in range(self.pooled)) / self.pooled
+        sequence = self.temporal(self.stem(slower))
         mean = sequence.mean(-1)
         variance = (sequence - mean[..., None]).square().mean(-1)
         vectors: Tensor = self.out(self.dropout(torch.cat([mean, (variance + 1e-5).sqrt()], dim=-1)))
@@ -92,9 +95,9 @@ class RhythmTower(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(mel_bands)
         self.onsets = nn.Sequential(
-            nn.Conv1d(mel_bands, 2 * envelopes, 3, padding=1),
+            nn.Conv1d(mel_bands, 2 * envelopes, 3, padding=1, bias=False),
+            nn.BatchNorm1d(2 * envelopes),
             nn.ReLU(),
             nn.Conv1d(2 * envelopes, envelopes, 5, padding=2),
         )
@@ -124,11 +127,11 @@ class RhythmTower(nn.Module):
         """Map (batch, frames, mel_bands) to autocorrelations (batch, envelopes, lags), from the slowest on."""
         bands = log_mel.transpose(1, 2)
         rises = F.relu(bands[..., 2:] - bands[..., :-2])
-        envelopes = self.onsets(self.norm(rises))
+        envelopes = self.onsets(rises)
         envelopes = envelopes - envelopes.mean(-1, keepdim=True)
         frames = envelopes.shape[-1]
         # Padded by the longest lag, so that the end is not compared with the beginning.
-        spectra = torch.fft.rfft(envelopes, n=frames + self.longest + (frames + self.longest) % 2)
+        spectra = torch.fft.rfft(envelopes, n=2 * ((frames + self.longest + 1) // 2))
         power = spectra.real.square() + spectra.imag.square()
         likeness = torch.fft.irfft(power)[..., : self.longest]
         sampled: Tensor = (likeness / (likeness[..., :1] + 1e-3)) @ self.sampling
@@ -150,15 +153,17 @@ def lag_weights(lags: NDArray[np.float64], longest: int, steps: int) -> NDArray[
 class Tower(nn.Module):
     """Style and rhythm of one role, as one vector of length 1."""
 
-    def __init__(self, style: StyleTower, rhythm: RhythmTower) -> None:
+    def __init__(self, style: StyleTower, rhythm: RhythmTower, size: int) -> None:
         super().__init__()
         self.style = style
         self.rhythm = rhythm
+        # Without it all vectors begin alike, and the loss stays for long at that of guessing.
+        self.norm = nn.BatchNorm1d(size)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Map (batch, frames, mel_bands) to (batch, style + rhythm)."""
         both = torch.cat([self.style(log_mel), self.rhythm(log_mel)], dim=-1)
-        return F.normalize(both, dim=-1)
+        return F.normalize(self.norm(both), dim=-1)
 
 
 class PairingNetwork(nn.Module):
@@ -184,14 +189,14 @@ class PairingNetwork(nn.Module):
         frame_rate_hz: float,
         channels: Sequence[int] = (8, 16, 24),
         width: int = 48,
-        layers: int = 2,
+        layers: int = 1,
         envelopes: int = 8,
         lag_channels: int = 8,
         slowest_bpm: float = 20.0,
         fastest_bpm: float = 400.0,
         steps: int = 58,
         style: int = 48,
-        rhythm: int = 80,
+        rhythm: int = 64,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -209,6 +214,7 @@ class PairingNetwork(nn.Module):
                     rhythm,
                     dropout,
                 ),
+                style + rhythm,
             )
             for _ in ROLES
         )

@@ -124,14 +124,14 @@ def _among(better: float, others: int) -> dict[str, float]:
     from scipy.stats import hypergeom
 
     drawn = min(AMONG - 1, others)
-    low = int(np.floor(better))
-    # Between two whole numbers where some are alike.
-    weights = {low: 1 - (better - low), min(low + 1, others): better - low}
     ranks = np.arange(1, drawn + 2)
-    chances = np.zeros(ranks.size)
-    for count, weight in weights.items():
-        if weight:
-            chances += weight * hypergeom.pmf(ranks - 1, others, count, drawn)
+    if not others:
+        return _measures(ranks, np.ones(1))
+    # Between two whole numbers where some are alike.
+    low, share = int(better), better - int(better)
+    chances = (1 - share) * hypergeom.pmf(ranks - 1, others, low, drawn)
+    if share:
+        chances += share * hypergeom.pmf(ranks - 1, others, low + 1, drawn)
     return _measures(ranks, chances)
 
 
