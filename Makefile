@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$$uv pip install --quiet --python $(VENV) --no-deps --editable .
 	@touch $@
 
-demo: setup ## compose a corpus, train and score the three models, show what came out
+demo: setup ## compose corpora, train and score the models, show what came out
 	dvc repro
 	python -m pipelines.summary $(if $(REAL),--real $(REAL))
 
@@ -200,4 +200,5 @@ bench-separation: setup $(SPLEETER)/.complete ## time separation beside Spleeter
 	python benchmarks/separation.py $(SONG)
 
 clean: ## remove what the pipeline made, but not the environment
-	rm -rf data/corpora data/labels data/features data/stems models/separation models/beat models/onset models/genre models/.checkpoints reports
+	rm -rf data/corpora data/labels data/features data/stems data/listening models/separation models/beat models/onset \
+	  models/genre models/pairing models/listening models/.checkpoints reports

@@ -25,6 +25,10 @@ from backbeat.statistics import Interval
 from pipelines.errors import errors_in_a_line
 from pipelines.summary import evaluation_settings, progress
 
+#: What comes with the package. Listening does not: those who were listened to are simulated.
+SHIPPED: tuple[str, ...] = (*TASKS, "pairing")
+#: The measure by which styles are named that score worst.
+_BY_STYLE = {"beat": "beat_f", "onset": "drums_micro_f", "genre": "accuracy", "pairing": "reciprocal_rank"}
 #: What every model of a task is known to get wrong, besides the styles that score worst.
 KNOWN: dict[str, str] = {
     "beat": "Music whose pulse nobody would tap, speech and free rhythm get beats all the same. Bars are less certain "
@@ -35,6 +39,9 @@ KNOWN: dict[str, str] = {
     "level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",
+    "pairing": "It was shown songs that the pipeline composes, whose drums and other parts share tempo, metre, swing and "
+    "style; whether people would like two recordings together is more than that. Music without a pulse, and voices alone, "
+    "tell it little.",
 }
 
 
@@ -48,11 +55,12 @@ def main(
     """Copy trained models into the package, with cards."""
     with errors_in_a_line():
         scored: list[SetScores] = []
-        wanted = task or list(TASKS)
+        wanted = task or list(SHIPPED)
+        weights = shipped_models()["beat"].parent
         if real is not None:
             from backbeat.corpus.sources import evaluation_sets
 
-            loaded = load_models(models, wanted)
+            loaded = load_models(models, [name for name in wanted if name in TASKS])
             scored = score_sets(loaded, evaluation_sets(real), evaluation_settings(), progress=progress)
         for name in wanted:
             folder = models / name
@@ -61,11 +69,13 @@ def main(
             if results.thread.get("run", spec.run) != spec.run:
                 raise CorpusError(f"{reports / name}: are the scores of another training; run `dvc repro`")
             text = card((folder / CARD).read_text(encoding="utf-8"), results, [s for s in scored if s.task == name])
-            with atomic_path(shipped_models()[name]) as temporary:
+            with atomic_path(weights / name) as temporary:
                 shutil.copytree(folder, temporary)
                 (temporary / CARD).write_text(text, encoding="utf-8")
-            record_hash(shipped_models()[name])
-            print(f"{shipped_models()[name]}: {spec.name} {spec.version}, run {spec.run or 'not tracked'}")
+            record_hash(weights / name)
+            print(f"{weights / name}: {spec.name} {spec.version}, run {spec.run or 'not tracked'}")
+        if not any(name in TASKS for name in wanted):
+            return
         ship_reference(reference)
         print(f"{shipped_reference()}: {shipped_reference().stat().st_size / 1e6:.1f} MB")
 
@@ -105,7 +115,7 @@ def card(trained: str, results: Results, real: list[SetScores]) -> str:
     lines = [f"| on | tracks | {head} |", "| --- | --- |" + " --- |" * len(shown)]
     for label, count, scores in rows:
         lines.append(f"| {label} | {count} | " + " | ".join(_cell(scores.get(name)) for name in shown) + " |")
-    measure = {"beat": "beat_f", "onset": "drums_micro_f", "genre": "accuracy"}[task]
+    measure = _BY_STYLE[task]
     styles = [(name, found[measure]) for name, found in results.groups.items() if name != "all" and measure in found]
     # Styles without drums score nothing, or 0 for a single false hit: that says little.
     scored = [(name, found) for name, found in styles if found.value > 0]

@@ -28,6 +28,7 @@ _NEXT = (
     ("dvc plots show", "learning curves, scores by style, genres confused"),
     ("mlflow ui", "every run with its parameters, data and pictures"),
     ("backbeat analyze song.mp3", "what the models that come with the package hear in a song"),
+    ("backbeat catalogue starter", "beats to choose from, and then: backbeat recommend beat take.wav"),
     ("backbeat analyze song.mp3 --model beat={models}/beat", "the same with a model that you have trained"),
 )
 
