@@ -39,9 +39,9 @@ KNOWN: dict[str, str] = {
     "level.",
     "genre": "The classes are the styles that the pipeline composes: recordings of anything else get the one that "
     "sounds nearest. For genres of your own train a head with `backbeat train genre`.",
-    "pairing": "It was shown songs that the pipeline composes, whose drums and other parts share tempo, metre, swing and "
-    "style; whether people would like two recordings together is more than that. Music without a pulse, and voices alone, "
-    "tell it little.",
+    "pairing": "It was shown songs that the pipeline composes, whose drums and other parts share tempo, metre, swing "
+    "and style; whether people would like two recordings together is more than that. Music without a pulse, and voices "
+    "alone, tell it little.",
 }
 
 
