@@ -9,10 +9,10 @@ from math import exp, log
 #: logarithm of the spectral centroid in Hz, and flux as `Spectrum` has it. Loudness, density, brightness and spectral
 #: change are what ratings of energy and of arousal follow most (Gingras, Marin and Fitch, "Beyond intensity: spectral
 #: features effectively predict music-induced subjective arousal", Quarterly Journal of Experimental Psychology, 2014).
-_LOUDNESS = (-18.0, 7.0, 1.0)
-_DENSITY = (3.5, 2.5, 0.8)
-_BRIGHTNESS = (log(1500.0), 0.5, 0.5)
-_FLUX = (0.2, 0.08, 0.4)
+_LOUDNESS = (-17.0, 8.0, 1.0)
+_DENSITY = (4.5, 3.0, 0.8)
+_BRIGHTNESS = (log(1800.0), 0.6, 0.5)
+_FLUX = (0.27, 0.12, 0.4)
 #: What is not loud enough to be measured is as loud as this.
 _SILENT_LUFS = -70.0
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Edges are looked for from here up to a share of half the sampling rate: nearer to it, converters and resamplers cut.
-_LOWEST_EDGE_HZ, _HIGHEST_EDGE_SHARE = 4000.0, 0.92
+#: Edges are looked for from here up to a share of half the sampling rate: nearer to it, converters and resamplers cut,
+#: and at rates below `_AUDIBLE_HZ` they begin to well within the audible band.
+_LOWEST_EDGE_HZ, _HIGHEST_SHARE, _HIGHEST_SHARE_OF_LOW = 4000.0, 0.92, 0.8
+_AUDIBLE_HZ = 40_000
 #: An edge is where the spectrum falls by so much between the bands of a width on both sides of a gap.
 _FALL_DB, _WIDTH_HZ, _GAP_HZ = 20.0, 400.0, 500.0
 #: What is so much below the spectrum under the edge is beyond it.
@@ -59,7 +61,8 @@ def band_of(spectrum_db: NDArray[np.float64], sample_rate_hz: int, codec: str = 
         Of its file: a lossy one is taken to be what cut. MP3 is, the commonest, where it is another.
     """
     bin_hz = sample_rate_hz / 2 / (spectrum_db.size - 1)
-    edge = _steep_edge(spectrum_db, bin_hz)
+    share = _HIGHEST_SHARE if sample_rate_hz >= _AUDIBLE_HZ else _HIGHEST_SHARE_OF_LOW
+    edge = _steep_edge(spectrum_db, bin_hz, share * sample_rate_hz / 2)
     if edge is not None:
         return Band(edge * bin_hz, _history(edge * bin_hz, codec))
     sounding = np.flatnonzero(spectrum_db > max(float(spectrum_db.max()) - _DEPTH_DB, _NOTHING_DB))
@@ -77,11 +80,11 @@ def _history(edge_hz: float, codec: str) -> str:
     return f"{name} {rate} kbit/s"
 
 
-def _steep_edge(spectrum_db: NDArray[np.float64], bin_hz: float) -> int | None:
+def _steep_edge(spectrum_db: NDArray[np.float64], bin_hz: float, highest_hz: float) -> int | None:
     """Return the last bin below an edge too steep for music; None where there is none."""
     width, half_gap = max(1, round(_WIDTH_HZ / bin_hz)), round(_GAP_HZ / bin_hz / 2)
     first = max(round(_LOWEST_EDGE_HZ / bin_hz), width + half_gap)
-    last = min(round(_HIGHEST_EDGE_SHARE * (spectrum_db.size - 1)), spectrum_db.size - width - half_gap)
+    last = min(round(highest_hz / bin_hz), spectrum_db.size - width - half_gap)
     if last <= first:
         return None
     sums = np.concatenate([[0.0], np.cumsum(spectrum_db)])

@@ -24,8 +24,11 @@ _DIGITAL_DBFS = -100.0
 #: the 5th percentile.
 _QUIET_DB = -30.0
 _LOUD_PERCENTILE, _QUIET_PERCENTILE = 95.0, 5.0
+#: Noise is there all the time: quietest moments whose levels differ by more are the ends of notes.
+_STEADY_DB = 2.0
+_STEADY_PERCENTILES = (1.0, 8.0)
 
-_CLIPPED_SHARE, _NOISY_DBFS, _OFFSET, _OUT_OF_PHASE, _MOSTLY_SILENT = 1e-4, -50.0, 0.005, -0.3, 0.5
+_CLIPPED_SHARE, _NOISY_DBFS, _OFFSET, _OUT_OF_PHASE, _MOSTLY_SILENT = 1e-4, -55.0, 0.01, -0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -131,16 +134,17 @@ class QualityMeter:
         clipped = sum(runs.clipped() for runs in self._clipping) / (self._samples * self._sum.size)
         offset = self._sum / self._samples
         worst = float(offset[np.argmax(np.abs(offset))])
+        floor_dbfs, is_steady = _noise_floor(levels_db)
         found = Quality(
             clipped_share=round(clipped, 7),
-            noise_floor_dbfs=_noise_floor_dbfs(levels_db),
+            noise_floor_dbfs=floor_dbfs,
             bandwidth_hz=round(band.edge_hz),
             lossy=band.history,
             dc_offset=round(worst, 6),
             phase_correlation=self._phase_correlation(),
             silence_share=round(float(np.mean(levels_db < _SILENT_DBFS)), 4),
         )
-        return Quality(**{**vars(found), "problems": problems(found)})
+        return Quality(**{**vars(found), "problems": problems(found, is_steady)})
 
     def _phase_correlation(self) -> float | None:
         if self._sum.size != 2:
@@ -185,22 +189,29 @@ class _Runs:
         return self._clipped
 
 
-def _noise_floor_dbfs(levels_db: NDArray[np.float64]) -> float | None:
-    """Return the level of the quietest moments that hold more than nothing; None where none is quiet."""
+def _noise_floor(levels_db: NDArray[np.float64]) -> tuple[float | None, bool]:
+    """Return the level of the quietest moments that hold more than nothing, and whether it is steady as noise is.
+
+    None where none is quiet.
+    """
     sounding = levels_db[levels_db > _DIGITAL_DBFS]
     if sounding.size == 0:
-        return None
-    quiet, loud = np.percentile(sounding, [_QUIET_PERCENTILE, _LOUD_PERCENTILE])
-    return round(float(quiet), 1) if quiet < loud + _QUIET_DB else None
+        return None, False
+    percentiles = (_QUIET_PERCENTILE, _LOUD_PERCENTILE, *_STEADY_PERCENTILES)
+    quiet, loud, low, high = np.percentile(sounding, percentiles)
+    if quiet >= loud + _QUIET_DB:
+        return None, False
+    return round(float(quiet), 1), bool(high - low < _STEADY_DB)
 
 
-def problems(quality: Quality) -> tuple[str, ...]:
-    """Say in words what stands out of measures that were taken."""
+def problems(quality: Quality, noise_is_steady: bool) -> tuple[str, ...]:
+    """Say in words what stands out of measures that were taken; what is not steady is no noise."""
     said: list[str] = []
     if quality.clipped_share > _CLIPPED_SHARE:
         said.append(f"clipped: {100 * quality.clipped_share:.2g} % of the samples stay at full scale")
-    if quality.noise_floor_dbfs is not None and quality.noise_floor_dbfs > _NOISY_DBFS:
-        said.append(f"noisy: the quietest moments are at {quality.noise_floor_dbfs:.0f} dBFS")
+    floor_dbfs = quality.noise_floor_dbfs
+    if floor_dbfs is not None and floor_dbfs > _NOISY_DBFS and noise_is_steady:
+        said.append(f"noisy: the quietest moments are at {floor_dbfs:.0f} dBFS")
     if quality.lossy != "none":
         said.append(
             f"cut off at {quality.bandwidth_hz / 1000:.1f} kHz, as {quality.lossy} or a lower sampling rate would"
