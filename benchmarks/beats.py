@@ -40,11 +40,11 @@ from backbeat.errors import BackbeatError
 from backbeat.features import LogMel
 from backbeat.files import sha256_file, write_json
 from backbeat.pairing.model import PairingModel
-from backbeat.pairing.score import score_similarities
+from backbeat.pairing.score import Candidates, Partner, chance_row, score_similarities
 from backbeat.recommend.beats.confidence import calibration_error
 from backbeat.recommend.beats.fitting import Choice, fit
 from backbeat.recommend.beats.rules import columns_of, fits
-from backbeat.recommend.beats.scoring import LEARNED, Weights, read_weights
+from backbeat.recommend.beats.scoring import LEARNED, PARTS, Weights, read_weights
 from backbeat.recommend.beats.selecting import facts_of
 from backbeat.recommend.items import Item, row_of, table_of
 from backbeat.statistics import bootstrap_interval, holm, paired_bootstrap
@@ -64,7 +64,8 @@ CORPUS = PairsParams(
     audio=AudioFormat(sample_rate_hz=24000),
 )
 MEASURES = {"found_1": "recall@1", "found_5": "recall@5", "reciprocal_rank": "MRR"}
-WAYS = ("chance", "rules", "model", "rules and model")
+WAYS = ("chance", "tempo and key", "rules", "model", "rules and model")
+TEMPO_AND_KEY = ("tempo", "stretch", "level", "key", "transposition")
 
 
 @dataclass(frozen=True)
@@ -191,20 +192,29 @@ def choices(question: Question, with_model: bool) -> Iterator[Choice]:
 
 
 def scores(choice: Choice, way: str, weights: Mapping[str, Weights]) -> NDArray[np.float64]:
-    """Return the score of each beat by one way."""
-    if way == "chance":
-        return np.zeros(choice.rules.level.size)
+    """Return the score of each beat by one way, shape (beats,)."""
     if way == "model":
         return np.asarray(choice.similarity, dtype=np.float64)
-    similarity = None if way == "rules" else choice.similarity
-    found = weights["rules" if similarity is None else "model"]
-    return found.parts(choice.rules, similarity).sum(axis=0, dtype=np.float64)
+    if way == "rules and model":
+        return weights["model"].parts(choice.rules, choice.similarity).sum(axis=0, dtype=np.float64)
+    parts = weights["rules"].parts(choice.rules)
+    wanted = [PARTS.index(name) for name in TEMPO_AND_KEY] if way == "tempo and key" else slice(None)
+    return parts[wanted].sum(axis=0, dtype=np.float64)
 
 
 def print_question(question: Question, weights: Mapping[str, Weights], ways: Sequence[str]) -> None:
     """Print how each way does, and how they differ."""
-    asked = list(choices(question, len(ways) > 2))
-    rows = {way: [score_similarities(one.truth, scores(one, way, weights)) for one in asked] for way in ways}
+    asked = list(choices(question, "model" in ways))
+    everything = Candidates(tuple(beat.item.id for beat in question.beats), ())
+    rows = {
+        way: [
+            chance_row(Partner(everything, one.truth))
+            if way == "chance"
+            else score_similarities(one.truth, scores(one, way, weights))
+            for one in asked
+        ]
+        for way in ways
+    }
     among = rows["chance"][0]["candidates"]
     print(f"\n{question.name}: {len(asked)} takes, among {among:.0f} beats\n")
     print("| | " + " | ".join(MEASURES.values()) + " | confidence off by |")
@@ -212,9 +222,7 @@ def print_question(question: Question, weights: Mapping[str, Weights], ways: Seq
     for way in ways:
         cells = [str(bootstrap_interval([row[name] for row in rows[way]])) for name in MEASURES]
         print(f"| {way} | {' | '.join(cells)} | {_off(asked, way, weights)} |")
-    pairs = [
-        (one, other) for place, one in enumerate(ways) for other in ways[:place] if "rules" in one or "model" in one
-    ]
+    pairs = [(one, other) for place, one in enumerate(ways) for other in ways[:place] if other != "chance"]
     found = []
     for one, other in pairs:
         ours, theirs = ([row["reciprocal_rank"] for row in rows[way]] for way in (one, other))
@@ -227,7 +235,7 @@ def print_question(question: Question, weights: Mapping[str, Weights], ways: Seq
 
 def _off(asked: Sequence[Choice], way: str, weights: Mapping[str, Weights]) -> str:
     """Return the calibration error of a way that has a confidence, of pairs that belong together and others."""
-    if way in ("chance", "model"):
+    if way not in ("rules", "rules and model"):
         return "–"
     found = [scores(choice, way, weights) for choice in asked]
     confidence = weights["rules" if way == "rules" else "model"].confidence(np.concatenate(found))
@@ -290,7 +298,7 @@ def _report(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -
     from backbeat.recommend.beats.scoring import FITTED
 
     weights = read_weights(given.weights or FITTED)
-    ways = WAYS if pairing is not None else WAYS[:2]
+    ways = WAYS if pairing is not None else WAYS[:3]
     questions = [] if given.pairs is None else rendered(given.pairs, "test", ear)
     if given.real is not None:
         questions += [real_drums(given.real / "drums", ear), real_voices(given.real / "vocals", ear)]

@@ -51,7 +51,7 @@ def test_reasons_are_words_and_numbers() -> None:
     assert "once transposed by -1 semitone;" in told["shifted"]
     assert "the beat has no key, as percussion has none" in told["drums"]
     assert "Its 184.0 bpm is your take's 92.0 in double time (stretch 0.0%)" in told["double"]
-    assert "Its 104.0 bpm plays 13.0% slower for your take's 92.0" in told["far"]
+    assert "Its 104.0 bpm plays 11.5% slower for your take's 92.0" in told["far"]
 
 
 def test_what_is_unknown_is_said() -> None:
@@ -147,7 +147,7 @@ def test_the_filter_that_leaves_nothing_is_named(filters: BeatFilters, message: 
 
 
 def test_too_little_stretch_says_how_much_is_needed() -> None:
-    with pytest.raises(CatalogueError, match=r"within a stretch of 5.0%, the nearest of all needs 13.0%"):
+    with pytest.raises(CatalogueError, match=r"within a stretch of 5.0%, the nearest of all needs 11.5%"):
         choose(Take(descriptors()), Beats(BEATS[:1]), filters=BeatFilters(max_stretch=0.05))
 
 

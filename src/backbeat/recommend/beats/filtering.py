@@ -99,7 +99,7 @@ def _masks(
         low, high = filters.tempo_range
         within = (table.tempo_bpm >= low) & (table.tempo_bpm <= high)
         masks.append((within, f"none has a tempo of {low:g} to {high:g} bpm; widen the tempo range"))
-    share = np.maximum(stretch, 1 / stretch) - 1
+    share = np.abs(stretch - 1)
     nearest = float(share.min()) if share.size else 0.0
     masks.append(
         (

@@ -62,7 +62,7 @@ def tempo_reason(take_bpm: float | None, beat_bpm: float | None, level: float, s
         which = "your take" if take_bpm is None else "the beat"
         return f"no tempo was found in {which}, so nothing is stretched"
     counted = _LEVELS.get(level, "" if level == 1.0 else " at two beats to three")
-    share = max(stretch, 1 / stretch) - 1
+    share = abs(stretch - 1)
     if share < _UNHEARD:
         return f"its {beat_bpm:.1f} bpm is your take's {take_bpm:.1f}{counted} (stretch {share:.1%})"
     way = "faster" if stretch > 1 else "slower"
