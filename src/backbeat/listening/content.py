@@ -28,7 +28,7 @@ class Content:
         self.vectors, self.artists = evened(evidence.vectors), evidence.artists
 
     def score(self, history: History) -> NDArray[np.float32]:
-        """Return the cosine to the nearest interest, favoured by its share, and the artist's part; NaN without likes."""
+        """Return the cosine to the nearest interest, favoured by its share, and the artist's; NaN without likes."""
         items, strengths = history.strengths(HALF_LIFE_DAYS)
         liked = strengths > 0
         if not liked.any():

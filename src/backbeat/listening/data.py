@@ -234,24 +234,26 @@ class _Batches(Dataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
-        steps, vectors = self.batches[number], self.data.listening.items.vectors
+        steps = self.batches[number]
         told = [event_values(step.history, self.data.history) for step in steps]
         longest = max(items.size for items, _ in told)
-        histories = np.zeros((len(steps), longest, vectors.shape[1]), dtype=np.float32)
+        histories = np.zeros((len(steps), longest), dtype=np.int64)
         events = np.zeros((len(steps), longest, EVENT_VALUES), dtype=np.float32)
         there = np.zeros((len(steps), longest), dtype=bool)
-        targets = np.array([step.item for step in steps])
         for row, (items, values) in enumerate(told):
-            histories[row, : items.size], events[row, : items.size] = vectors[items], values
+            histories[row, : items.size], events[row, : items.size] = items, values
             there[row, : items.size] = True
-        users = np.array([step.user for step in steps])
+        targets, users = (np.array([getattr(step, name) for step in steps]) for name in ("item", "user"))
         # An item of the batch says nothing against who heard it at any time.
         spared = self.data.heard(users[:, None], targets[None])
         spared[np.arange(targets.size), np.arange(targets.size)] = False
+        # Each item goes through its tower once, in however many histories it is.
+        items, places = np.unique(np.concatenate([targets, histories.ravel()]), return_inverse=True)
         batch = {
-            "items": vectors[targets],
+            "vectors": self.data.listening.items.vectors[items],
+            "targets": places[: targets.size],
+            "histories": places[targets.size :].reshape(histories.shape),
             "log_frequency": self.frequency[targets],
-            "histories": histories,
             "events": events,
             "there": there,
             "spared": spared,

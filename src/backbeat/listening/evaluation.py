@@ -21,7 +21,7 @@ from backbeat.errors import CorpusError
 from backbeat.listening.collaborative import AlsSettings, fit_factors
 from backbeat.listening.data import Listening
 from backbeat.listening.history import History
-from backbeat.listening.hybrid import Blend, Choice, Hybrid, amount, counted, fit_blend, standardised
+from backbeat.listening.hybrid import Blend, Choice, Hybrid, ItemContext, amount, counted, fit_blend, standardised
 from backbeat.listening.model import ListeningModel
 from backbeat.listening.recommenders import SINGLE, Evidence, Recommender, known, make, numbered
 from backbeat.listening.score import CUT, Held, ranked, score_user
@@ -164,12 +164,12 @@ def _self_information(evidence: Evidence, items: int) -> NDArray[np.float64]:
 
 def choices(held: Sequence[Held], evidence: Evidence, recommenders: Mapping[str, Recommender]) -> Iterator[Choice]:
     """Yield what a blend of `SINGLE` is learnt from: each listener's standardised scores, and what was chosen."""
-    played = counted(evidence.events, len(evidence.vectors))
+    items = ItemContext.of_evidence(evidence)
     for one in held:
         scores = np.stack([standardised(recommenders[name].score(one.history)) for name in SINGLE])
         chosen = np.searchsorted(one.candidates, one.items)
         history = float(amount(float(len(one.history))))
-        yield Choice(scores[:, one.candidates], played[one.candidates], history, chosen)
+        yield Choice(scores[:, one.candidates], items.of(one.candidates), history, chosen)
 
 
 def fit_and_judge(
@@ -191,12 +191,11 @@ def fit_and_judge(
     tuple
         The blend learnt from all listeners; mean measures of two, each learnt from one half and scored on the other.
     """
-    level = Blend(np.zeros((len(SINGLE), 4)), (0.0, 0.0))
 
     def model_with(blend: Blend) -> ListeningModel:
         return ListeningModel(network, replace(spec, decoding={**told, "blend": blend.to_dict()}))
 
-    model = model_with(level)
+    model = model_with(Blend.level())
     evidence = evidence_before(listening, "valid", model.collaborative, model)
     recommenders = {name: make(name, evidence) for name in SINGLE}
     held = held_of(listening, "valid")

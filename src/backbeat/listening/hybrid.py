@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.errors import ModelError
-from backbeat.listening.history import Events, History
+from backbeat.listening.history import DAY_S, Events, History
 from backbeat.listening.recommenders import SINGLE, Evidence, make
 
 # Beyond so many plays or events there is no more to know.
 _MANY = 200
 _CONTEXTS = ("alone", "history", "played", "unplayed")
+_ADDED = ("unplayed", "unplayed_history", "fresh", "fresh_history")
+# A release is half as fresh after so many days.
+_FRESH_DAYS = 14.0
 # Weight of the squared coefficients, against the mean loss of a listener.
 _RIDGE = 1e-3
 _MOST_CANDIDATES = 2000
@@ -36,12 +39,18 @@ class Blend:
     weights
         Shape (recommenders of `SINGLE`, contexts): alone; times how long the history is, 0 to 1; times how much the
         item is played, 0 to 1; for items that nobody played.
-    unplayed
-        What is added for items that nobody played, alone and times how long the history is.
+    added
+        What is added whatever the recommenders say, shape (4,): for items that nobody played, alone and times how long
+        the history is, and for how fresh an item is, likewise.
     """
 
     weights: NDArray[np.float64]
-    unplayed: tuple[float, float]
+    added: NDArray[np.float64]
+
+    @classmethod
+    def level(cls) -> Blend:
+        """Return one that tells no item from another."""
+        return cls(np.zeros((len(SINGLE), len(_CONTEXTS))), np.zeros(len(_ADDED)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
@@ -49,27 +58,27 @@ class Blend:
             name: {context: round(float(value), 5) for context, value in zip(_CONTEXTS, row, strict=True)}
             for name, row in zip(SINGLE, self.weights, strict=True)
         }
-        return {"recommenders": named, "unplayed": [round(float(value), 5) for value in self.unplayed]}
+        added = {name: round(float(value), 5) for name, value in zip(_ADDED, self.added, strict=True)}
+        return {"recommenders": named, "added": added}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Blend:
         """Read what `to_dict` gave; ModelError where something is missing."""
         try:
             rows = [[float(values["recommenders"][name][context]) for context in _CONTEXTS] for name in SINGLE]
-            first, second = values["unplayed"]
-            return cls(np.array(rows), (float(first), float(second)))
+            return cls(np.array(rows), np.array([float(values["added"][name]) for name in _ADDED]))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the listening model's blend is malformed: {error!r}; train it again") from None
 
     def mix(
-        self, scores: Sequence[NDArray[np.float32]], played: NDArray[np.float32], history: float
+        self, scores: Sequence[NDArray[np.float32]], items: ItemContext, history: float
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Blend standardised scores, one array of shape (items,) a recommender.
 
         Parameters
         ----------
-        played
-            How much each item is played, 0 to 1 (`amount`), shape (items,).
+        items
+            What is known of them.
         history
             How long the listener's history is, 0 to 1.
 
@@ -78,14 +87,47 @@ class Blend:
         tuple
             The sum, and what each recommender adds to it; shape (items,).
         """
-        fresh = (played == 0).astype(np.float32)
         parts = []
         for row, score in zip(self.weights.astype(np.float32), scores, strict=True):
-            parts.append(score * (row[0] + row[1] * np.float32(history) + row[2] * played + row[3] * fresh))
-        total = fresh * np.float32(self.unplayed[0] + self.unplayed[1] * history)
+            by_item = row[2] * items.played + row[3] * items.unplayed
+            parts.append(score * (row[0] + row[1] * np.float32(history) + by_item))
+        unplayed, fresh = (np.float32(pair[0] + pair[1] * history) for pair in self.added.reshape(2, 2))
+        total = unplayed * items.unplayed + fresh * items.fresh
         for part in parts:
             total = total + part
         return total, parts
+
+
+@dataclass(frozen=True, eq=False)
+class ItemContext:
+    """What the weights of a blend depend on, of each item; shape (items,).
+
+    Parameters
+    ----------
+    played
+        How much it is played, 0 to 1 (`amount`).
+    unplayed
+        1 where nobody did, else 0.
+    fresh
+        1 for what just came out, halved every fortnight.
+    """
+
+    played: NDArray[np.float32]
+    unplayed: NDArray[np.float32]
+    fresh: NDArray[np.float32]
+
+    @classmethod
+    def of_evidence(cls, evidence: Evidence) -> ItemContext:
+        """Take it from what is known."""
+        played = counted(evidence.events, len(evidence.vectors))
+        # What comes out later is as fresh as what just did.
+        out = np.minimum(evidence.added_at, evidence.now)
+        fresh = np.exp2((out - evidence.now) / (_FRESH_DAYS * DAY_S))
+        return cls(played, (played == 0).astype(np.float32), fresh.astype(np.float32))
+
+    def of(self, rows: NDArray[np.int64]) -> ItemContext:
+        """Return that of some items."""
+        return ItemContext(self.played[rows], self.unplayed[rows], self.fresh[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,16 +138,16 @@ class Choice:
     ----------
     scores
         Standardised, shape (recommenders, items).
-    played
-        Shape (items,), as in `Blend.mix`.
+    items
+        What is known of them.
     history
-        0 to 1.
+        How long the listener's is, 0 to 1.
     chosen
         Rows of items, at least one.
     """
 
     scores: NDArray[np.float32]
-    played: NDArray[np.float32]
+    items: ItemContext
     history: float
     chosen: NDArray[np.int64]
 
@@ -160,22 +202,22 @@ def fit_blend(choices: Sequence[Choice], seed: int) -> Blend:
         return total / count + float(ridge @ coefficients) / 2, gradient / count + ridge
 
     found = minimize(loss, np.zeros(size), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    weights = found.x[:-2].reshape(len(SINGLE), len(_CONTEXTS))
-    return Blend(weights, (float(found.x[-2]), float(found.x[-1])))
+    weights, added = np.split(found.x, [-len(_ADDED)])
+    return Blend(weights.reshape(len(SINGLE), len(_CONTEXTS)), added)
 
 
 def _features(choice: Choice, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return what coefficients multiply, shape (candidates, coefficients), and the rows that were chosen."""
-    others = np.setdiff1d(np.arange(choice.played.size), choice.chosen)
+    others = np.setdiff1d(np.arange(choice.items.played.size), choice.chosen)
     if others.size > _MOST_CANDIDATES:
         others = rng.choice(others, _MOST_CANDIDATES, replace=False)
     rows = np.concatenate([choice.chosen, others])
-    scores, played = choice.scores[:, rows].T, choice.played[rows][:, None]
-    fresh = (played == 0).astype(np.float32)
-    context = np.concatenate([np.ones_like(played), np.full_like(played, choice.history), played, fresh], axis=1)
+    scores, items, history = choice.scores[:, rows].T, choice.items.of(rows), np.float32(choice.history)
+    alone = np.ones_like(items.played)
+    context = np.stack([alone, alone * history, items.played, items.unplayed], axis=1)
     crossed = (scores[:, :, None] * context[:, None, :]).reshape(len(rows), -1)
-    features = np.concatenate([crossed, fresh, fresh * np.float32(choice.history)], axis=1)
-    return features.astype(np.float32), np.arange(choice.chosen.size)
+    added = np.stack([items.unplayed, items.unplayed * history, items.fresh, items.fresh * history], axis=1)
+    return np.concatenate([crossed, added], axis=1).astype(np.float32), np.arange(choice.chosen.size)
 
 
 def counted(events: Events, items: int) -> NDArray[np.float32]:
@@ -196,7 +238,7 @@ class Hybrid:
         if evidence.model is None:
             raise ModelError("no listening model: `dvc repro` trains one to models/listening; name its folder")
         self.blend = evidence.model.blend
-        self.played = counted(evidence.events, len(evidence.vectors))
+        self.items = ItemContext.of_evidence(evidence)
         # Without factors nobody's listening is known, and the blend does without.
         self.single = {
             name: make(name, evidence) for name in SINGLE if not (name == "collaborative" and evidence.factors is None)
@@ -208,7 +250,7 @@ class Hybrid:
 
     def parts(self, history: History) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Return the blend, and what each recommender adds to it."""
-        silent = np.zeros(self.played.size, dtype=np.float32)
+        silent = np.zeros(self.items.played.size, dtype=np.float32)
         scores = [standardised(self.single[name].score(history)) if name in self.single else silent for name in SINGLE]
-        total, parts = self.blend.mix(scores, self.played, float(amount(float(len(history)))))
+        total, parts = self.blend.mix(scores, self.items, float(amount(float(len(history)))))
         return total, dict(zip(SINGLE, parts, strict=True))

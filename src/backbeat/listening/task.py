@@ -88,8 +88,9 @@ class ListeningTask(TaskModule):
         Items that are often heard are often in a batch as well; what that adds to their standing as wrong answers is
         taken off their logits (Yi et al. 2019, equation 3).
         """
-        items = self.network(batch["items"])
-        listeners = self.network.gather(batch["histories"], batch["events"], batch["there"])
+        vectors = self.network(batch["vectors"])
+        items = vectors[batch["targets"]]
+        listeners = self.network.gather(vectors[batch["histories"]], batch["events"], batch["there"])
         logits = self.network.log_sharpness.exp() * (listeners @ items.T) - batch["log_frequency"]
         logits = logits.masked_fill(batch["spared"], -1e4)
         truth = torch.arange(len(items), device=items.device)

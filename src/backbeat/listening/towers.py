@@ -61,7 +61,7 @@ class TwoTowers(nn.Module):
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         self.item = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, outputs))
-        self.attention = nn.Sequential(nn.Linear(outputs + EVENT_VALUES, width), nn.Tanh(), nn.Linear(width, heads))
+        self.attention = nn.Sequential(nn.Linear(outputs + EVENT_VALUES, outputs), nn.Tanh(), nn.Linear(outputs, heads))
         # What was liked and what was skipped are gathered apart.
         self.listener = nn.Sequential(
             nn.Linear(2 * heads * outputs, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, outputs)
@@ -79,13 +79,13 @@ class TwoTowers(nn.Module):
         """Map embeddings (..., inputs) to items' vectors (..., outputs)."""
         return F.normalize(self.item((vectors - self.mean) * self.scale), dim=-1)
 
-    def gather(self, vectors: Tensor, events: Tensor, there: Tensor) -> Tensor:
+    def gather(self, heard: Tensor, events: Tensor, there: Tensor) -> Tensor:
         """Map histories to listeners' vectors.
 
         Parameters
         ----------
-        vectors
-            Embeddings of the items, shape (listeners, events, inputs).
+        heard
+            The items' vectors, shape (listeners, events, outputs).
         events
             Weights and logarithms of ages, shape (listeners, events, `EVENT_VALUES`).
         there
@@ -96,7 +96,6 @@ class TwoTowers(nn.Module):
         Tensor
             Shape (listeners, outputs).
         """
-        heard = self(vectors)
         attention = self.attention(torch.cat([heard, events], dim=-1))
         pools = []
         for side in (events[..., 0] > 0, events[..., 0] <= 0):
@@ -123,7 +122,7 @@ def item_vectors(network: TwoTowers, vectors: NDArray[np.float32]) -> NDArray[np
 
 
 def listener_vector(network: TwoTowers, vectors: NDArray[np.float32], history: History) -> NDArray[np.float32]:
-    """Map a history over items with embeddings (items, inputs) to the listener's vector (outputs,)."""
+    """Map a history over items with vectors (items, outputs) to the listener's vector (outputs,)."""
     items, values = event_values(history, network.history)
     with torch.inference_mode():
         heard, there = torch.from_numpy(vectors[items])[None], torch.ones((1, items.size), dtype=torch.bool)
@@ -148,11 +147,10 @@ class Deep:
                 f"the listening model hears embeddings of {self.network.mean.numel()} values, not of"
                 f" {evidence.vectors.shape[1]}; train it on those of this catalogue (`dvc repro`)"
             )
-        self.vectors = evidence.vectors
         self.items = item_vectors(self.network, evidence.vectors)
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Return the inner products; NaN without a like."""
         if not (history.weights > 0).any():
             return np.full(len(self.items), np.nan, dtype=np.float32)
-        return np.asarray(self.items @ listener_vector(self.network, self.vectors, history))
+        return np.asarray(self.items @ listener_vector(self.network, self.items, history))
