@@ -38,14 +38,19 @@ class Interaction:
         "play", "like", "skip", "dislike" or "save".
     at
         Seconds since 1970.
+    id
+        As whoever tells it calls it: of a user's interactions of one id the first is kept. Empty for none.
     """
 
     user: str
     item: str
     kind: InteractionKind
     at: float
+    id: str = ""
 
     def __post_init__(self) -> None:
+        if self.id:
+            check_id(self.id)
         check_id(self.user, "user")
         check_id(self.item, "item")
         if self.kind not in WEIGHTS:

@@ -31,7 +31,16 @@ class Events:
                 if row.item not in numbers:
                     raise UnknownItemError(f"there is no item {row.item!r} in the catalogue")
             insert = sqlite.insert if self._database.sqlite else postgresql.insert
-            values = [{"user": row.user, "number": numbers[row.item], "kind": row.kind, "at": row.at} for row in rows]
+            values = [
+                {
+                    "user": row.user,
+                    "number": numbers[row.item],
+                    "kind": row.kind,
+                    "at": row.at,
+                    "told_as": row.id or None,
+                }
+                for row in rows
+            ]
             written = insert(INTERACTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
             return connection.execute(written, values).rowcount
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 META = MetaData()
@@ -77,7 +78,7 @@ FINGERPRINTS = Table(
     Column("changed", _Number, nullable=False, index=True),
 )
 
-#: What listeners did. The same twice, as of a request that was sent again, is one row.
+#: What listeners did. The same twice, as of a request that was sent again, is one row; so is what has one id of theirs.
 INTERACTIONS = Table(
     "catalogue_interactions",
     META,
@@ -85,6 +86,8 @@ INTERACTIONS = Table(
     Column("number", _Number, primary_key=True, autoincrement=False, index=True),
     Column("kind", String(16), primary_key=True),
     Column("at", Float, primary_key=True, index=True),
+    Column("told_as", _Id, nullable=True),
+    UniqueConstraint("user", "told_as", name="uq_catalogue_interactions_told_as"),
 )
 
 #: What a collaborative recommender learned of items from interactions.

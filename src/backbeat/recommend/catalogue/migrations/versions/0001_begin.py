@@ -74,7 +74,9 @@ def upgrade() -> None:
         sa.Column("number", _NUMBER, nullable=False, autoincrement=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("told_as", _ID, nullable=True),
         sa.PrimaryKeyConstraint("user", "number", "kind", "at"),
+        sa.UniqueConstraint("user", "told_as", name="uq_catalogue_interactions_told_as"),
     )
     op.create_index("ix_catalogue_interactions_number", "catalogue_interactions", ["number"])
     op.create_index("ix_catalogue_interactions_at", "catalogue_interactions", ["at"])
