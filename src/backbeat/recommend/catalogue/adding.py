@@ -136,13 +136,13 @@ def _add(
     keep_audio: bool,
     on_duplicate: OnDuplicate,
 ) -> Item | Duplicate:
-    if on_duplicate != "add" and path.is_file() and (same := _same_file(catalogue, path, kind)):
+    if on_duplicate != "add" and path.is_file() and (same := same_file(catalogue, path, kind)):
         return _refused(same, on_duplicate)
     described = describer.describe(path)
-    if on_duplicate != "add" and (same := _same_sound(catalogue, path, described, kind)):
+    if on_duplicate != "add" and (same := same_sound(catalogue, path, described, kind)):
         return _refused(same, on_duplicate)
     item = _item(catalogue, path, described, kind, known)
-    with _kept(catalogue, item, path) if keep_audio else _nothing(item) as whole:
+    with kept(catalogue, item, path) if keep_audio else _nothing(item) as whole:
         catalogue.add(whole, described.vectors, described.fingerprint)
     return whole
 
@@ -153,12 +153,14 @@ def _refused(same: Duplicate, on_duplicate: OnDuplicate) -> Duplicate:
     return same
 
 
-def _same_file(catalogue: Catalogue, path: Path, kind: Kind) -> Duplicate | None:
+def same_file(catalogue: Catalogue, path: Path, kind: Kind) -> Duplicate | None:
+    """Return the item of a kind that was made of the same file, byte for byte."""
     ids = [id_ for id_ in catalogue.of_file(sha256_file(path)) if catalogue.get(id_).kind == kind]
     return Duplicate(path, ids[0], "the same file") if ids else None
 
 
-def _same_sound(catalogue: Catalogue, path: Path, described: Described, kind: Kind) -> Duplicate | None:
+def same_sound(catalogue: Catalogue, path: Path, described: Described, kind: Kind) -> Duplicate | None:
+    """Return the item of a kind that is the same recording, in another format or cut a little otherwise, say."""
     if not described.fingerprint:
         return None
     for match in catalogue.same_recording(described.fingerprint):
@@ -213,7 +215,7 @@ def free_id(catalogue: Catalogue, title: str, sha256: str) -> str:
 
 
 @contextmanager
-def _kept(catalogue: Catalogue, item: Item, path: Path) -> Iterator[Item]:
+def kept(catalogue: Catalogue, item: Item, path: Path) -> Iterator[Item]:
     """Copy the audio of an item into the catalogue's folder, for good if the block ends well."""
     copy = catalogue.place / AUDIO / f"{item.id}{path.suffix.lower()}"
     with atomic_path(copy) as temporary:
