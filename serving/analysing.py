@@ -22,13 +22,15 @@ from backbeat.audio.limits import AudioLimits
 from backbeat.errors import BackbeatError
 from backbeat.monitoring.rows import lineage_of
 from serving import metrics
-from serving.champions import folders_that_worked, folders_told, remember, told_at
+from serving.champions import folders_that_worked, folders_told, remember
 from serving.hearing import HearingPool
 from serving.problems import Problem
 from serving.settings import Settings
 
 if TYPE_CHECKING:
+    from backbeat.analysis.describing import Described
     from backbeat.features import FeatureParams
+    from backbeat.pairing.model import PairingModel
 
 _LOG = structlog.get_logger("serving.analysing")
 _LOOK_S, _AGAIN_S = 1.0, 10.0
@@ -137,6 +139,18 @@ class Ears:
             judgement: Judgement = await self._apart(partial(self.analyzer.judge_fields, heard, fields))
         return judgement
 
+    async def describe(self, heard: Heard, sha256: str, pairing: PairingModel | None) -> tuple[Described, Judgement]:
+        """Return what is told of a recording that was heard with `describe`, and what monitoring keeps of it."""
+
+        def work() -> tuple[Described, Judgement]:
+            from backbeat.analysis.describing import Describer
+
+            return Describer(self.analyzer, pairing).judged(heard, sha256)
+
+        with metrics.stage("judge"):
+            found: tuple[Described, Judgement] = await self._apart(work)
+        return found
+
     async def embed(self, heard: Heard) -> list[float]:
         """Return the numbers that the genre is told by, of what was heard."""
         with metrics.stage("judge"):
@@ -202,16 +216,16 @@ class Hearing:
 
     async def _keep(self) -> None:
         """See to it that the ears are those that they should be."""
-        seen, tried = -1, 0.0
+        seen: dict[str, Path] | None = None
+        tried = 0.0
         by_registry = bool(self._settings.models.registry)
         while True:
-            told = told_at(self._settings) if by_registry else 0
+            told = folders_told(self._settings, TASKS) if by_registry else {}
             # A champion that was refused is tried no more; but with no ears at all it may help to wait and try again.
             again = not self.ready and time.monotonic() - tried > _AGAIN_S
-            if (told != seen or again) and (told or not by_registry):
+            if (told != seen or again) and told is not None:
                 seen, tried = told, time.monotonic()
-                champions = (folders_told(self._settings) or {}) if by_registry else {}
-                if not await self._tried(champions) and by_registry and not self.ready:
+                if not await self._tried(told) and by_registry and not self.ready:
                     # Rather those before, or those without a registry, than none.
                     await self._tried(folders_that_worked(self._settings)) or await self._tried({})
             if self.ready and not by_registry:

@@ -29,8 +29,20 @@ from serving.access import Doorkeeper, RateKeeper
 from serving.analysing import Hearing
 from serving.logs import AuditLog
 from serving.problems import CODES, JOBS_AWAY, PROBLEM_SCHEMA, Problem, body_of, code_of, problem_of
+from serving.recommending import Recommending
 from serving.records import Kept, Recorder
-from serving.routes import analysis, charts, feedback, jobs, monitoring, separation, system
+from serving.routes import (
+    analysis,
+    catalogue,
+    charts,
+    feedback,
+    interactions,
+    jobs,
+    monitoring,
+    recommend,
+    separation,
+    system,
+)
 from serving.settings import Settings
 from serving.tracing import Tracing
 from serving.uploads import limited, sweep, too_large
@@ -186,7 +198,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.hearing = hearing = Hearing(settings)
         # The process answers meanwhile that it is alive and not ready.
         hearing.start()
+        app.state.recommending = recommending = Recommending(settings)
+        recommending.start()
         yield
+        await recommending.close()
         await hearing.close()
         app.state.recorder.close()
         if app.state.jobs is not None:
@@ -200,7 +215,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Backbeat",
         version=__version__,
-        summary="Hear music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems, drum charts.",
+        summary="Hear music: beats and bars, drums and onsets, genre, key, tempo, loudness, stems, drum charts; "
+        "choose the beat that fits, and the next track.",
         lifespan=lifespan,
         openapi_url="/openapi.json" if local else None,
         docs_url="/docs" if local else None,
@@ -209,7 +225,7 @@ def create_app(settings: Settings) -> FastAPI:
     tracing = Tracing(settings.telemetry)
     audit = AuditLog(settings.place(settings.logs.audit) if settings.logs.audit else None)
     app.state.settings = settings
-    app.state.hearing = app.state.jobs = app.state.monitoring = None
+    app.state.hearing = app.state.recommending = app.state.jobs = app.state.monitoring = None
     app.state.doorkeeper = Doorkeeper(settings)
     app.state.rates = RateKeeper(settings.rates)
     app.state.recorder = Recorder.of(settings)
@@ -219,6 +235,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(analysis.router)
     app.include_router(separation.router)
     app.include_router(charts.router)
+    app.include_router(recommend.router)
+    app.include_router(catalogue.router)
+    app.include_router(interactions.router)
     app.include_router(jobs.router)
     app.include_router(feedback.router)
     app.include_router(monitoring.router)

@@ -7,6 +7,7 @@ into the state and then, in one file, says which folders are to be used; the oth
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,39 +16,34 @@ import structlog
 from backbeat.analysis.result import TASKS
 from backbeat.files import write_json
 from serving.beside import Beside
-from serving.settings import Settings
+from serving.settings import CHOOSING, Settings
 
 if TYPE_CHECKING:
     from backbeat.registry import Registry
 
-_TOLD, _WORKED = "champions.json", "champions-that-worked.json"
+_TOLD, _WORKED = "champions.json", "champions-that-worked{}.json"
+#: Whose champions are remembered: of the tasks of an analysis, and of what beats and tracks are chosen by.
+HEARING, CHOOSERS = "", "-choosing"
 _LOG = structlog.get_logger("serving.champions")
 
 
-def folders_told(settings: Settings) -> dict[str, Path] | None:
-    """Return the folders of the champions, by task; None until the registry has been asked for the first time."""
-    return _read(settings.place(_TOLD))
+def folders_told(settings: Settings, tasks: Collection[str]) -> dict[str, Path] | None:
+    """Return the folders of the champions of some tasks; None until the registry has been asked for the first time."""
+    told = _read(settings.place(_TOLD))
+    return told and {task: folder for task, folder in told.items() if task in tasks}
 
 
-def folders_that_worked(settings: Settings) -> dict[str, Path]:
-    """Return the folders of the champions that were loaded last, by task; none where none ever were."""
-    return _read(settings.place(_WORKED)) or {}
+def folders_that_worked(settings: Settings, whose: str = HEARING) -> dict[str, Path]:
+    """Return the folders of the champions that `whose` tasks were last done with; none where none ever were."""
+    return _read(settings.place(_WORKED.format(whose))) or {}
 
 
-def remember(settings: Settings, folders: dict[str, Path]) -> None:
+def remember(settings: Settings, folders: dict[str, Path], whose: str = HEARING) -> None:
     """Keep the folders of champions that were loaded, for a start at which others cannot be."""
     try:
-        _write(settings.place(_WORKED), folders)
+        _write(settings.place(_WORKED.format(whose)), folders)
     except OSError as error:
         _LOG.error("champions_not_remembered", cause=error.strerror)
-
-
-def told_at(settings: Settings) -> int:
-    """Return when the folders were last told, in nanoseconds; 0 for never."""
-    try:
-        return settings.place(_TOLD).stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 class Scout:
@@ -73,10 +69,10 @@ class Scout:
         if self._registry is None:
             self._registry = Registry(self._settings.models.registry)
         folders = {}
-        for task in TASKS:
+        for task in (*TASKS, *CHOOSING):
             if champion := self._registry.champion(task):
                 folders[task] = self._registry.fetch(champion, self._settings.place("champions")).absolute()
-        if folders != folders_told(self._settings):
+        if folders != _read(self._settings.place(_TOLD)):
             _write(self._settings.place(_TOLD), folders)
             _LOG.info("champions", folders={task: folder.name for task, folder in folders.items()})
 

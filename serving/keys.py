@@ -32,7 +32,7 @@ from backbeat.files import write_json
 from serving.settings import load_settings
 
 #: What a key or token may be for.
-SCOPES = ("analyze", "separate", "chart", "read", "admin")
+SCOPES = ("analyze", "separate", "chart", "recommend", "interactions", "catalogue", "read", "admin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _KEY = re.compile(r"bb_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -149,7 +149,7 @@ def create(
     scope: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(SCOPES)}; several may be given.")] = None,
 ) -> None:
     """Make a key and print it, once."""
-    typer.echo(_store().create(name, tuple(scope or ("analyze", "separate", "chart", "read"))))
+    typer.echo(_store().create(name, tuple(scope or ("analyze", "separate", "chart", "recommend", "read"))))
 
 
 @app.command(name="list")

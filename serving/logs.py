@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # What may stand in a line of the audit log, in this order: nothing that a caller names freely.
-_AUDIT_FIELDS = ("request_id", "caller", "route", "method", "status", "code", "bytes")
+_AUDIT_FIELDS = ("request_id", "caller", "route", "method", "status", "code", "bytes", "item", "interactions")
 
 
 class AuditLog:

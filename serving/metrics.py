@@ -29,6 +29,11 @@ MODEL = Gauge("backbeat_model_info", "The models in use", ["task", "name", "vers
 MODEL_CHANGES = Counter("backbeat_model_changes", "Models that took over, or were refused", ["outcome"])
 JOBS = Gauge("backbeat_jobs", "Jobs that wait and run", ["kind", "state"], multiprocess_mode="livemax")
 CACHE = Counter("backbeat_cache_lookups", "Stems asked for, by the level that was asked", ["level", "outcome"])
+CHOSEN = Counter("backbeat_recommendations", "Beats and tracks recommended", ["kind", "method"])
+INTERACTIONS = Counter("backbeat_interactions", "What listeners did, as it was reported", ["outcome"])
+CATALOGUE = Gauge(
+    "backbeat_catalogue_items", "Tracks and beats of the catalogue", ["kind"], multiprocess_mode="livemax"
+)
 RECORDS = Counter("backbeat_records", "Rows of what was served", ["outcome"])
 DRIFT = Gauge("backbeat_drift", "1 where the last check found drift", multiprocess_mode="livemax")
 DRIFT_SHARE = Gauge("backbeat_drift_share", "Share of the measures that drift", multiprocess_mode="livemax")

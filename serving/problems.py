@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from backbeat.errors import (
     AudioError,
     AudioLimitError,
     BackbeatError,
+    CatalogueError,
     ConfigError,
     ModelError,
     MonitoringError,
     ResourceError,
     TimeLimitError,
+    UnknownItemError,
     UnsupportedAudioError,
 )
 
@@ -24,9 +27,11 @@ CODES: dict[str, tuple[int, str]] = {
     "no_access": (401, "A key or token is missing or not valid."),
     "not_allowed": (403, "The key may not do this, or requests from here are not let in."),
     "not_found": (404, "There is no such thing here."),
+    "unknown_item": (404, "The catalogue has no such track, beat or user."),
     "wrong_method": (405, "The path has no such method."),
     "too_slow": (408, "The upload took too long."),
     "conflict": (409, "What is asked for does not fit the state of things."),
+    "not_in_catalogue": (409, "The catalogue has nothing that fits, or has already what is to be added."),
     "too_large": (413, "The file has more bytes or seconds than are allowed."),
     "unsupported_audio": (415, "The file is no audio, is protected, or is in a format that nothing here decodes."),
     "wrong_type": (415, "The body is not of a type that this endpoint takes."),
@@ -70,6 +75,10 @@ JOBS_AWAY = Problem("not_ready", "jobs cannot be looked at at the moment", {"Ret
 MONITORING_AWAY = Problem("not_ready", "monitoring cannot be looked at at the moment", {"Retry-After": "10"})
 
 
+#: Nor does the catalogue.
+CATALOGUE_AWAY = Problem("not_ready", "the catalogue cannot be looked at at the moment", {"Retry-After": "10"})
+
+
 def problem_of(error: BackbeatError) -> Problem:
     """Return what an error of ours is to a caller; names of files here do not go out."""
     if isinstance(error, AudioLimitError):
@@ -86,6 +95,12 @@ def problem_of(error: BackbeatError) -> Problem:
         return Problem("not_ready", "a model that this needs is not there; the logs of the service say which")
     if isinstance(error, MonitoringError):
         return MONITORING_AWAY
+    if isinstance(error, UnknownItemError):
+        return Problem("unknown_item", str(error))
+    if isinstance(error, CatalogueError) and isinstance(error.__cause__, SQLAlchemyError):
+        return CATALOGUE_AWAY
+    if isinstance(error, CatalogueError):
+        return Problem("not_in_catalogue", str(error))
     if isinstance(error, ConfigError):
         return Problem("wrong_value", str(error))
     return Problem("fault", "the service is at fault")

@@ -11,13 +11,15 @@ from typing import Literal
 
 from limits import parse
 
-from backbeat.analysis.result import check_task
+from backbeat.analysis.result import TASKS
 from backbeat.audio.limits import AudioLimits
 from backbeat.errors import ConfigError
 from backbeat.settings import above_zero, layered, read_settings
 
 _IN_BENTO = (Path(__file__).resolve().parents[2] / "bento.yaml").is_file()
 DEFAULT = Path(__file__).resolve().parent.parent / "conf" / "serving" / "default.yaml"
+#: What beats and tracks are chosen by, where there are models for it.
+CHOOSING: tuple[str, ...] = ("pairing", "listening")
 #: Names a file of settings, and begins the names of variables that are one.
 VARIABLE = "BACKBEAT_SERVING"
 _LONGEST_SOCKET_FOLDER = 60
@@ -36,7 +38,8 @@ class Models:
     def __post_init__(self) -> None:
         above_zero("models", self, "registry_s", "batch_windows", "threads")
         for task, folder in self.folders.items():
-            check_task(task)
+            if task not in (*TASKS, *CHOOSING):
+                raise ConfigError(f"models.folders: {task!r} is no task; there are {', '.join((*TASKS, *CHOOSING))}")
             # By its name: to import what knows it would bring torch into every process.
             if not (Path(folder) / "spec.json").is_file():
                 raise ConfigError(f"models.folders: {folder}: no model for {task} here")
@@ -160,6 +163,22 @@ class Jobs:
 
 
 @dataclass(frozen=True)
+class Recommend:
+    """Where the catalogue is, and the most that is chosen at once; ConfigError when a number leaves nothing."""
+
+    catalogue: str
+    fresh_s: float
+    at_once: int
+    waiting: int
+    answers: int
+    interactions: int
+    keep_audio: bool
+
+    def __post_init__(self) -> None:
+        above_zero("recommend", self, "fresh_s", "at_once", "waiting", "answers", "interactions")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it; see conf/serving/default.yaml."""
 
@@ -168,6 +187,7 @@ class Settings:
     models: Models
     limits: Limits
     jobs: Jobs
+    recommend: Recommend
     access: Access
     rates: Rates
     scan: Scan

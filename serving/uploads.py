@@ -29,6 +29,8 @@ _FOLDER = "backbeat-upload-"
 #: Types of a body that is the file itself.
 _RAW = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
+_SUFFIXES = {"mp4": ".m4a", "asf": ".wma", "matroska": ".mka", "mpegts": ".mka", "flv": ".mka"}
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -44,6 +46,17 @@ def plain_name(name: str | None) -> str:
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     shown = "".join(char for char in last if unicodedata.category(char)[0] != "C")
     return shown[:255] or "audio"
+
+
+def suffix_of(path: Path) -> str:
+    """Return what the name of a recording ends in, by its content."""
+    from backbeat.audio.find import AUDIO_SUFFIXES
+    from backbeat.audio.sniff import identify
+
+    with path.open("rb") as stream:
+        container = identify(stream).container or ""
+    suffix = _SUFFIXES.get(container, f".{container}")
+    return suffix if suffix in AUDIO_SUFFIXES else ".mka"
 
 
 def too_large(max_bytes: int) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from backbeat.errors import BackbeatError
 from backbeat.files import sha256_file
 from backbeat.monitoring.rows import row_of
 from backbeat.settings import listed
-from serving.analysing import Ears, Hearing
+from serving.analysing import Hearing
 from serving.problems import PROBLEM_SCHEMA, Problem, body_of, problem_of
 from serving.routes.common import FILES, GUARDED, HearingThere, allowed, body, described, scanned
 from serving.uploads import Upload
@@ -90,23 +90,35 @@ async def _analyse(
     answer = judgement.fields
     if "path" in answer:
         answer["path"] = upload.name
-    # A long spectrogram takes a while to sum up, a long file to hash: not while others wait.
-    await asyncio.to_thread(_record, request, ears, upload, heard, judgement, item)
+    await recorded(request, ears.lineage, upload, heard, judgement, item)
     return answer
 
 
-def _record(request: Request, ears: Ears, upload: Upload, heard: Heard, judgement: Judgement, item: int) -> None:
-    state, route = request.app.state, request.scope["route"].path
-    sha256 = sha256_file(upload.path)
-    state.kept.keep(upload.path, sha256)
-    row = row_of(
-        heard, judgement, ears.lineage, request_id=request.state.request_id, item=item, route=route, sha256=sha256
-    )
-    state.recorder.add(row)
+async def recorded(
+    request: Request,
+    lineage: Mapping[str, Mapping[str, Any]],
+    upload: Upload,
+    heard: Heard,
+    judgement: Judgement,
+    item: int = 0,
+) -> None:
+    """Keep a row of what was answered, and the file where it is to be kept."""
+
+    def keep() -> None:
+        state, route = request.app.state, request.scope["route"].path
+        sha256 = sha256_file(upload.path)
+        state.kept.keep(upload.path, sha256)
+        row = row_of(
+            heard, judgement, lineage, request_id=request.state.request_id, item=item, route=route, sha256=sha256
+        )
+        state.recorder.add(row)
+
+    # A long spectrogram takes a while to sum up, a long file to hash: not while others wait.
+    await asyncio.to_thread(keep)
 
 
 @asynccontextmanager
-async def _one_file(request: Request, hearing: Hearing) -> AsyncIterator[Upload]:
+async def one_file(request: Request, hearing: Hearing) -> AsyncIterator[Upload]:
     """Take a place in the queue and the file of a request; what is done with it has an end in time."""
     limit_s = request.app.state.settings.limits.request_s
     async with hearing.queue.place(), scanned(request) as (files, _):
@@ -118,7 +130,7 @@ async def _one_file(request: Request, hearing: Hearing) -> AsyncIterator[Upload]
 
 
 async def _one(request: Request, hearing: Hearing, fields: tuple[str, ...], describe: bool = False) -> dict[str, Any]:
-    async with _one_file(request, hearing) as file:
+    async with one_file(request, hearing) as file:
         return await _analyse(request, hearing, file, fields, describe=describe)
 
 
@@ -243,7 +255,7 @@ async def genre_of_features(hearing: HearingThere, given: Features) -> JSONRespo
 @router.post("/embedding", dependencies=[allowed("analyze")], openapi_extra=described(FILES, **body()))
 async def embedding(request: Request, hearing: HearingThere) -> EmbeddingAnswer:
     """Give the numbers that the genre model tells genres by, to compare tracks or to ask for the genre again."""
-    async with _one_file(request, hearing) as file, hearing.turn() as ears:
+    async with one_file(request, hearing) as file, hearing.turn() as ears:
         features = await ears.embed(await ears.hear(file.path))
     origin = ears.models["genre"]
     return EmbeddingAnswer(features=features, model=origin.name, version=origin.version)

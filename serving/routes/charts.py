@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ from backbeat.music import TimeSignature
 from backbeat.settings import listed
 from serving.access import Caller
 from serving.problems import Problem
-from serving.routes.common import FILES, allowed, body, described
+from serving.routes.common import FILES, allowed, body, described, line
 from serving.routes.jobs import JobAnswer, given
 from serving.routes.separation import must_be_installed, stems_of
 from serving.uploads import Upload
@@ -81,8 +80,8 @@ async def chart(
         from backbeat.charts.transcription.transcribe import Modes
 
         return ChartOptions(
-            title=_line("title", title),
-            artist=_line("artist", artist),
+            title=line("title", title),
+            artist=line("artist", artist),
             tiers=listed(tiers),
             time_signature=None if time_signature is None else _signature(time_signature),
             bpm=bpm,
@@ -100,13 +99,6 @@ async def chart(
         return {"kind": "chart", "name": Path(file.name).stem, "options": asked.to_dict()}
 
     return await given(request, response, caller, of)
-
-
-def _line(name: str, text: str | None) -> str | None:
-    """Return a line of text without the spaces round it, None for an empty one; Problem where it is no line."""
-    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text or ""):
-        raise Problem("wrong_value", f"{name}: is one line of text, without control characters")
-    return (text or "").strip() or None
 
 
 def _signature(text: str) -> TimeSignature:

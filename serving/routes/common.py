@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from backbeat.monitoring.store import MonitoringStore
 from serving.access import Caller
 from serving.analysing import NOT_READY, Hearing
 from serving.problems import MONITORING_AWAY, Problem
+from serving.recommending import Recommending
 from serving.records import store_of
 from serving.scan import Scanner
 from serving.uploads import Upload, uploads
@@ -71,6 +73,18 @@ def hearing_of(request: Request) -> Hearing:
 HearingThere = Annotated[Hearing, Depends(hearing_of)]
 
 
+def recommending_of(request: Request) -> Recommending:
+    """Return what recommends; Problem until it can."""
+    recommending: Recommending | None = request.app.state.recommending
+    if recommending is None:
+        raise NOT_READY
+    recommending.chooser  # noqa: B018 (says why it cannot)
+    return recommending
+
+
+RecommendingThere = Annotated[Recommending, Depends(recommending_of)]
+
+
 async def monitoring_of(request: Request) -> MonitoringStore:
     """Return the monitoring database; it is opened when it is first asked for."""
     state = request.app.state
@@ -103,7 +117,14 @@ async def scanned(request: Request, max_files: int = 1) -> AsyncIterator[tuple[l
         yield files, form
 
 
-def body(multiple: bool = False, **fields: Any) -> dict[str, Any]:
+def line(name: str, text: str | None) -> str | None:
+    """Return a line of text without the spaces round it, None for an empty one; Problem where it is no line."""
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text or ""):
+        raise Problem("wrong_value", f"{name}: is one line of text, without control characters")
+    return (text or "").strip() or None
+
+
+def body(multiple: bool = False, required: bool = True, **fields: Any) -> dict[str, Any]:
     """Return the OpenAPI description of a body with a file, or several, and fields beside it."""
     binary = {"type": "string", "format": "binary"}
     file: dict[str, Any] = {"type": "array", "items": binary} if multiple else binary
@@ -111,7 +132,7 @@ def body(multiple: bool = False, **fields: Any) -> dict[str, Any]:
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if not multiple:
         content["application/octet-stream"] = {"schema": binary}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def described(codes: list[str], **extra: Any) -> dict[str, Any]:

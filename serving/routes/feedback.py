@@ -24,13 +24,13 @@ from serving.access import Caller
 from serving.analysing import Hearing
 from serving.problems import Problem
 from serving.routes.common import GUARDED, allowed, described, monitoring_of, scanned
+from serving.uploads import suffix_of
 
 router = APIRouter(prefix="/v1", tags=["monitoring"])
 
 #: A row is written some seconds after its answer.
 _LOOK_S = 0.25
 _GENRE = re.compile(r"\w[\w &'-]*")
-_SUFFIXES = {"mp4": ".m4a", "asf": ".wma", "matroska": ".mka", "mpegts": ".mka", "flv": ".mka"}
 
 
 class Feedback(BaseModel):
@@ -191,20 +191,9 @@ def _correction(given: Feedback, row: Row, author: str) -> Correction:
     return made
 
 
-def _suffix(path: Path) -> str:
-    """Return what the name of a recording ends in, by its content."""
-    from backbeat.audio.find import AUDIO_SUFFIXES
-    from backbeat.audio.sniff import identify
-
-    with path.open("rb") as stream:
-        container = identify(stream).container or ""
-    suffix = _SUFFIXES.get(container, f".{container}")
-    return suffix if suffix in AUDIO_SUFFIXES else ".mka"
-
-
 def _keep(source: Path, folder: Path, sha256: str) -> str:
     """Keep a recording in a folder; return the name of its file."""
-    target = folder / f"{sha256}{_suffix(source)}"
+    target = folder / f"{sha256}{suffix_of(source)}"
     if not target.is_file():
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

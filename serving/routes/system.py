@@ -36,11 +36,13 @@ async def health(request: Request) -> dict[str, str]:
 
 
 @router.get("/v1/models", dependencies=[allowed("read")], openapi_extra=described([*GUARDED, "not_ready"]))
-async def models(hearing: HearingThere) -> dict[str, Any]:
+async def models(request: Request, hearing: HearingThere) -> dict[str, Any]:
     """List the models in use: where each is from (registry, folder, package), version, run, commit, data, licences."""
     ears = hearing.ears
     specs = ears.analyzer.specs
-    return {"models": {task: {**lineage, "metrics": specs[task].metrics} for task, lineage in ears.lineage.items()}}
+    found = {task: {**lineage, "metrics": specs[task].metrics} for task, lineage in ears.lineage.items()}
+    recommending = request.app.state.recommending
+    return {"models": found if recommending is None else found | recommending.models}
 
 
 @router.get(

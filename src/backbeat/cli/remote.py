@@ -10,18 +10,14 @@ from typing import Annotated
 import typer
 
 from backbeat.cli.bars import file_bar
+from backbeat.cli.remote_catalogue import catalogue_app, recommend_app
+from backbeat.cli.service import HERE, Key, Url
 from backbeat.errors import BackbeatError
 
-remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, correct, separate, chart, models.")
+remote_app = typer.Typer(no_args_is_help=True, help="Let a service do it: analyze, separate, chart, recommend...")
 
-_Url = Annotated[str, typer.Option("--url", metavar="URL", envvar="BACKBEAT_URL", help="Where the service is.")]
-_Key = Annotated[
-    str | None,
-    typer.Option(
-        "--key", metavar="KEY", envvar="BACKBEAT_KEY", help="A key or token, where one is wanted.", show_default=False
-    ),
-]
-_HERE = "http://localhost:8000"
+remote_app.add_typer(recommend_app)
+remote_app.add_typer(catalogue_app, name="catalogue")
 
 
 @remote_app.command(
@@ -30,8 +26,8 @@ _HERE = "http://localhost:8000"
 )
 def analyze(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
-    url: _Url = _HERE,
-    key: _Key = None,
+    url: Url = HERE,
+    key: Key = None,
     fields: Annotated[
         str | None, typer.Option(metavar="A,B", help="Fields to give; all when left out.", show_default=False)
     ] = None,
@@ -75,8 +71,8 @@ def correct(
     ] = None,
     licence: Annotated[str, typer.Option(help="Under which the recording may be trained on.")] = "",
     item: Annotated[int, typer.Option(help="Which file of a batch, from 0.")] = 0,
-    url: _Url = _HERE,
-    key: _Key = None,
+    url: Url = HERE,
+    key: Key = None,
 ) -> None:
     """Say what is right of an answer: the genre or the beats. The next training learns from it."""
     from backbeat.client import Client
@@ -109,8 +105,8 @@ def separate(
     stems: Annotated[
         str | None, typer.Option(metavar="A,B", help="The stems to make; all when left out.", show_default=False)
     ] = None,
-    url: _Url = _HERE,
-    key: _Key = None,
+    url: Url = HERE,
+    key: Key = None,
 ) -> None:
     """Separate a file: gives the service a job, waits for it, and fetches the stems."""
     from backbeat.client import Client
@@ -158,8 +154,8 @@ def chart(
         bool, typer.Option("--advanced-features", help="Tell drums apart a second time.")
     ] = False,
     plot: Annotated[bool, typer.Option(help="Whether to draw a picture of the chart.")] = True,
-    url: _Url = _HERE,
-    key: _Key = None,
+    url: Url = HERE,
+    key: Key = None,
 ) -> None:
     """Make drum charts of a song: gives the service a job, waits for it, and fetches the folder."""
     from backbeat.cli.analyzing import unique_names
@@ -190,7 +186,7 @@ def chart(
 
 
 @remote_app.command("models", epilog="Example: [bold]backbeat remote models --url https://music.example[/bold]")
-def models(url: _Url = _HERE, key: _Key = None) -> None:
+def models(url: Url = HERE, key: Key = None) -> None:
     """List the models that a service uses, as JSON."""
     from backbeat.client import Client
 
