@@ -15,6 +15,7 @@ VALUE: Answer = (422, "wrong_value")
 TYPE: Answer = (415, "wrong_type")
 BAD: Answer = (400, "bad_request")
 NONE: Answer = (404, "not_found")
+UNKNOWN: Answer = (404, "unknown_item")
 METHOD: Answer = (405, "wrong_method")
 
 
@@ -224,6 +225,7 @@ def other_requests(song: bytes, features: list[float]) -> Iterator[Asked]:
         yield Asked(f"chart {asked[:30]} {len(asked)}", VALUE, f"/v1/chart?{asked}", song, _AUDIO)
     yield Asked("chart by no model", (409, "conflict"), "/v1/chart?separation=spleeter:4stems", song, _AUDIO)
     yield Asked("separate stems of no name, which are all", (409, "conflict"), "/v1/separate?stems=,", song, _AUDIO)
+    yield from recommendation_requests(song)
     for identity in (
         "none",
         "..",
@@ -306,6 +308,137 @@ def other_requests(song: bytes, features: list[float]) -> Iterator[Asked]:
     yield genre("NUL", BAD, b"\0" * 100)
     yield genre("pickle", BAD, pickle.dumps({"features": features}))
     yield genre("3.9 MB of spaces", BAD, b" " * 3_900_000)
+
+
+def recommendation_requests(song: bytes) -> Iterator[Asked]:
+    """What recommends, the catalogue and listeners, asked what nobody should ask; nothing is in the catalogue."""
+    for asked in (
+        "count=0",
+        "count=-1",
+        "count=" + "9" * 5000,
+        "count=1e3",
+        "count=101",
+        "tempo_min=nan",
+        "tempo_min=-inf",
+        "tempo_max=1e999",
+        "tempo_min=200&tempo_max=100",
+        "tempo_max=0",
+        "max_stretch=-0.1",
+        "max_stretch=nan",
+        "max_stretch=1e9",
+        "max_transpose=-1",
+        "max_transpose=" + "9" * 5000,
+        "max_transpose=0.5",
+        "labels=" + "house," * 1000,
+        "exclude=" + "a" * 8000,
+    ):
+        yield Asked(f"beat {asked[:30]} {len(asked)}", VALUE, f"/v1/recommend/beat?{asked}", song, _AUDIO)
+    yield Asked("beat of an empty catalogue", (409, "not_in_catalogue"), "/v1/recommend/beat", song, _AUDIO)
+    yield Asked("beat of a take and an item", VALUE, "/v1/recommend/beat?like=a", song, _AUDIO)
+    yield Asked("beat of words", FOREIGN, "/v1/recommend/beat", b"words" * 100, _AUDIO)
+    yield Asked("beat of nothing", TYPE, "/v1/recommend/beat")
+    for identity in (
+        "none",
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "%ff%fe",
+        "'%20OR%201=1--",
+        "*",
+        "%F0%9F%8E%B5",
+        "0" * 128,
+    ):
+        yield Asked(f"beat like {identity[:20]}", UNKNOWN, f"/v1/recommend/beat?like={identity}")
+        slashes = "%2f" in identity
+        for method, end in (("GET", ""), ("DELETE", ""), ("GET", "/similar")):
+            answer = NONE if slashes else UNKNOWN
+            yield Asked(
+                f"item {identity[:20]}{end} {method}", answer, f"/v1/catalogue/items/{identity}{end}", method=method
+            )
+        answer = NONE if slashes else UNKNOWN
+        yield Asked(f"user {identity[:20]}", answer, f"/v1/users/{identity}", method="DELETE")
+    yield Asked("beat like of 8 kB", VALUE, "/v1/recommend/beat?like=" + "a" * 8000)
+    yield Asked("item of 8 kB", UNKNOWN, "/v1/catalogue/items/" + "a" * 8000, method="GET")
+    for asked in ("kind=song", "kind=", "limit=0", "limit=" + "9" * 400, "limit=-1", "after=" + "a" * 8000):
+        yield Asked(f"items {asked[:20]} {len(asked)}", VALUE, f"/v1/catalogue/items?{asked}", method="GET")
+    for asked in ("after=%00", "after='%20OR%201=1--", "kind=beat&after=%ff", "limit=1000"):
+        yield Asked(f"items {asked}", HEARD, f"/v1/catalogue/items?{asked}", method="GET")
+    for asked in (
+        "kind=song",
+        "kind=beat&id=../x",
+        "kind=beat&id=" + "a" * 129,
+        "kind=beat&id=a%00",
+        "kind=beat&title=a%00b",
+        "kind=beat&artist=%1b[31m",
+        "kind=beat&label=a%0d%0aX-A:b",
+        "kind=beat&licence=" + "a" * 10_000,
+        "title=a",
+    ):
+        yield Asked(f"add {asked[:30]} {len(asked)}", VALUE, f"/v1/catalogue/items?{asked}", song, _AUDIO)
+    yield Asked("add words", FOREIGN, "/v1/catalogue/items?kind=beat", b"words" * 100, _AUDIO)
+    yield Asked("add nothing", VALUE, "/v1/catalogue/items?kind=beat", b"", _AUDIO)
+    yield Asked("add JSON", TYPE, "/v1/catalogue/items?kind=beat", b"{}", _JSON)
+
+    def told(path: str, name: str, answer: Answer, body: bytes | str) -> Asked:
+        content = body.encode() if isinstance(body, str) else body
+        return Asked(f"{path} {name}", answer, f"/v1/{path}", content, _JSON)
+
+    for path in ("recommend/tracks", "interactions"):
+        yield told(path, "nothing", VALUE, "")
+        yield told(path, "null", VALUE, "null")
+        yield told(path, "a list", VALUE, "[]")
+        yield told(path, "a number", VALUE, "1")
+        yield told(path, "cut", BAD, '{"user": "a')
+        yield told(path, "words", BAD, "words")
+        yield told(path, "NUL", BAD, b"\0" * 100)
+        yield told(path, "UTF-8 that is none", BAD, b'{"user": "\xff\xfe"}')
+        yield told(path, "deep", BAD, '{"user": ' + "[" * 100_000 + "]" * 100_000 + "}")
+        yield told(path, "pickle", BAD, pickle.dumps({"user": "a"}))
+        yield told(path, "more keys", VALUE, '{"user": "a", "item": "b", "kind": "like", "__class__": "x"}')
+        yield told(path, "user of 1 MB", VALUE, '{"user": "' + "a" * 1_000_000 + '"}')
+        yield told(path, "user is a list", VALUE, '{"user": ["a"], "item": "b", "kind": "like"}')
+    tracks = (
+        '{"count": 0}',
+        '{"count": 1e9}',
+        '{"likes": "a"}',
+        '{"likes": [1]}',
+        '{"likes": [' + '"a",' * 200 + '"a"]}',
+        '{"method": "../hybrid"}',
+        '{"method": "__class__"}',
+        '{"diversity": NaN}',
+        '{"diversity": 2}',
+        '{"diversity": -1e999}',
+        '{"filters": {"tempo_range": [NaN, NaN]}}',
+        '{"filters": {"tempo_range": [1]}}',
+        '{"filters": {"tempo_range": [-5, -1]}}',
+        '{"filters": {"duration_range": [60, 30]}}',
+        '{"filters": {"labels": [' + '"a",' * 100 + '"a"]}}',
+        '{"filters": {"labels": [""]}}',
+        '{"filters": {"mood": 1}}',
+    )
+    for body in tracks:
+        yield told("recommend/tracks", f"{body[:40]} {len(body)}", VALUE, body)
+    yield told("recommend/tracks", "of an empty catalogue", (409, "not_in_catalogue"), '{"likes": ["\\u0000"]}')
+    one = '"user": "a", "item": "b"'
+    for body in (
+        f'{{{one}, "kind": "adore"}}',
+        f'{{{one}, "kind": "like", "at": NaN}}',
+        f'{{{one}, "kind": "like", "at": 1e999}}',
+        f'{{{one}, "kind": "like", "at": -1}}',
+        f'{{{one}, "kind": "like", "at": 9e12}}',
+        f'{{{one}, "kind": "like", "id": ""}}',
+        f'{{{one}, "kind": "like", "id": "../a"}}',
+        '{"user": "../a", "item": "b", "kind": "like"}',
+        '{"user": "a\\u0000", "item": "b", "kind": "like"}',
+        '{"user": "a", "item": "\\ud800", "kind": "like"}',
+        '{"interactions": []}',
+        '{"interactions": 1}',
+        '{"interactions": [1]}',
+        '{"interactions": [{}], "user": "a"}',
+    ):
+        yield told("interactions", f"{body[:60]} {len(body)}", VALUE, body)
+    yield told("interactions", "of no item", UNKNOWN, f'{{{one}, "kind": "like"}}')
+    many = ",".join([f'{{{one}, "kind": "like"}}'] * 5000)
+    yield told("interactions", "too many", LARGE, f'{{"interactions": [{many}]}}')
 
 
 _CHUNKED = b"POST /v1/beats HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nTransfer-Encoding: chunked\r\n"
