@@ -32,6 +32,8 @@ def test_the_client_says_what_the_library_says(service: Service, song: Path, tmp
         there, here = client.analyze(song), Analyzer.load().analyze(song)
         assert there.beats == here.beats
         assert there.tempo_bpm == here.tempo_bpm
+        assert there.descriptors is None
+        assert client.analyze(song, descriptors=True).descriptors.quality.silence_share < 1
         assert set(client.analyze_fields(song, ["key"])) == {"schema_version", "key", "models", "warnings"}
         assert set(client.models()) == {"beat", "onset", "genre"}
         (tmp_path / "words.wav").write_text("words")

@@ -17,6 +17,7 @@ import pytest
 from services import RATE_HZ, Service, clicks
 
 from backbeat.analysis import Analyzer, analysis_schema
+from backbeat.analysis.describing import Describer
 from backbeat.audio.encode import SUFFIX_CODECS, encode
 from backbeat.monitoring.store import MonitoringStore
 
@@ -94,6 +95,27 @@ def test_parts_of_an_analysis(service: Service, song: Path) -> None:
             "bad_request",
         )
         assert "'mood'" in problem(client.post("/v1/analyze?fields=mood", files={"file": content}), 422, "wrong_value")
+
+
+def test_descriptors_are_there_where_they_are_asked_for(service: Service, song: Path) -> None:
+    content = song.read_bytes()
+    with service.client() as client:
+        plain = client.post("/v1/analyze", files={"file": content}).json()
+        assert plain["descriptors"] is None
+        whole = client.post("/v1/analyze?descriptors=true", files={"file": content}).json()
+        jsonschema.validate(whole, analysis_schema())
+        assert set(whole) == set(plain)
+        told = whole["descriptors"]
+        here = Describer(Analyzer.load(), fingerprints=False).describe(song).descriptors.to_dict()
+        for name in ("quality", "spectrum", "camelot", "loudness_range_lu", "true_peak_dbtp"):
+            assert told[name] == here[name]
+        assert told["energy"] == pytest.approx(here["energy"], abs=0.01)
+        part = client.post("/v1/analyze?fields=descriptors", files={"file": content}).json()
+        assert set(part) == {"schema_version", "models", "warnings", "descriptors"}
+        some = client.post("/v1/analyze?fields=key&descriptors=true", files={"file": content}).json()
+        assert part["descriptors"] == some["descriptors"] == told
+        batch = client.post("/v1/analyze/batch?fields=descriptors", files={"file": content}).json()["results"]
+        assert batch[0]["descriptors"] == told
 
 
 def test_a_batch_has_a_result_or_an_error_for_each(service: Service, song: Path) -> None:

@@ -11,11 +11,13 @@ import torch
 from hostile import music
 from tiny_models import save_tiny_models
 
+from backbeat import cli
 from backbeat.analysis import Analysis, Analyzer, Descriptors
 from backbeat.analysis.cues import descriptors_of
 from backbeat.analysis.describing import Describer
 from backbeat.analysis.descriptors import Mood, descriptors_schema
 from backbeat.analysis.hearing import hear_samples
+from backbeat.analysis.mood_labels import read_mood_labels
 from backbeat.analysis.mood_model import FEWEST_TRACKS, MoodExample, MoodModel, fit_mood
 from backbeat.analysis.result import analysis_schema
 from backbeat.audio import AudioLimits, encode
@@ -250,3 +252,66 @@ def test_moods_that_cannot_be_learnt_or_told(told, analyzer):
     with pytest.raises(ModelError, match="features, not"):
         model.mood(told, np.zeros(3, np.float32))
     assert isinstance(model.mood(replace(told, tempo_bpm=None, key=None), np.full(8, 50, np.float32)), Mood)
+
+
+def write_labels(folder: Path, rows: list[str]) -> Path:
+    path = folder / "labels.csv"
+    path.write_text("\n".join(["path,valence,arousal", *rows]) + "\n")
+    return path
+
+
+def test_moods_are_fitted_on_the_command_line(tmp_path, monkeypatch, capsys):
+    rows = []
+    for number in range(FEWEST_TRACKS):
+        level = 0.05 + 0.9 * number / FEWEST_TRACKS
+        encode(tmp_path / f"{number}.wav", level * music(seconds=0.5, rate_hz=24000), 24000)
+        rows.append(f"{number}.wav,0.5,{2 * number / FEWEST_TRACKS - 1}")
+    labels = write_labels(tmp_path, [*rows, "none.wav,0,0"])
+
+    def run(*arguments: object) -> object:
+        monkeypatch.setattr("sys.argv", ["backbeat", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0
+
+    assert run("models", "fit-mood", labels, "--out", tmp_path / "mood") == 0
+    said = capsys.readouterr()
+    assert f"learnt from {FEWEST_TRACKS} recordings" in said.out
+    assert "none.wav" in said.err
+    song = tmp_path / f"{FEWEST_TRACKS - 1}.wav"
+    assert run("analyze", song, "--json", "--descriptors", "--mood", tmp_path / "mood") == 0
+    analysis = json.loads(capsys.readouterr().out)
+    jsonschema.validate(analysis, analysis_schema())
+    assert analysis["descriptors"]["mood"]["source"] == "model"
+    assert analysis["descriptors"]["mood"]["arousal"] > 0.4
+    assert run("analyze", song, "--descriptors") == 0
+    said = capsys.readouterr().out
+    for words in ("camelot", "energy", "by cues", "true peak", "quality"):
+        assert words in said
+    assert run("analyze", song, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["descriptors"] is None
+    assert run("analyze", song, "--mood", tmp_path / "mood") == 1
+    assert run("models", "fit-mood", labels, "--out", tmp_path) == 1
+    assert "is no model of moods, so it is not replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.wav,2,0"], r"labels.csv:2: valence '2' is not a number from -1 to 1"),
+        (["a.wav,0,0", "b.wav,0,x"], r"labels.csv:3: arousal 'x'"),
+        (["a.wav,0"], r"arousal None is not"),
+        ([",0,0"], r"names no recording"),
+    ],
+)
+def test_labels_that_cannot_be_true(tmp_path, rows, message):
+    with pytest.raises(AnnotationError, match=message):
+        read_mood_labels(write_labels(tmp_path, rows))
+
+
+def test_tables_that_are_none(tmp_path):
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        read_mood_labels(tmp_path / "none.csv")
+    (tmp_path / "labels.csv").write_text("path,valence\n")
+    with pytest.raises(AnnotationError, match="has no column 'arousal'"):
+        read_mood_labels(tmp_path / "labels.csv")

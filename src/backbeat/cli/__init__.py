@@ -23,6 +23,8 @@ from backbeat.cli.corpus import corpus_app
 from backbeat.cli.maintaining import maintenance_app
 from backbeat.cli.models import models_app
 from backbeat.cli.monitoring import monitor_app
+from backbeat.cli.moods import EPILOG as MOOD_EPILOG
+from backbeat.cli.moods import fit_mood
 from backbeat.cli.probing import PROBE_EPILOG, probe
 from backbeat.cli.recommending import recommend_app
 from backbeat.cli.registered import registered_app
@@ -80,6 +82,7 @@ app.command("chart", epilog=CHART_EPILOG)(chart)
 app.command("trace", epilog=TRACE_EPILOG)(trace)
 app.command("probe", epilog=PROBE_EPILOG)(probe)
 models_app.add_typer(registered_app)
+models_app.command("fit-mood", epilog=MOOD_EPILOG)(fit_mood)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(recommend_app, name="recommend")
