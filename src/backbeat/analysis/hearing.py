@@ -5,8 +5,10 @@ What is here needs no model, only the front end that the models share; so it can
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,14 +123,13 @@ def hear(
         measure_mastering=describe,
     )
     info = audio.info
-    heard = _heard(audio.mono, front_end, str(path), info.sample_rate_hz, audio.loudness_lufs, outline_points)
-    sound = None
-    if audio.mastering is not None:
-        sound = _sound(audio.mono, audio.sample_rate_hz, audio.mastering, fingerprints)
-    return replace(heard, warnings=audio.warnings, codec=info.codec, sound=sound)
+    sound = None if audio.mastering is None else partial(_sound, audio.mastering, fingerprints)
+    heard = _heard(audio.mono, front_end, str(path), info.sample_rate_hz, audio.loudness_lufs, outline_points, sound)
+    return replace(heard, warnings=audio.warnings, codec=info.codec)
 
 
-def _sound(mono: NDArray[np.float32], sample_rate_hz: int, mastering: Mastering, fingerprints: bool) -> Sound:
+def _sound(mastering: Mastering, fingerprints: bool, mono: NDArray[np.float32], sample_rate_hz: int) -> Sound:
+    """Put together what descriptors need of mono samples, shape (samples,)."""
     from backbeat.analysis.spectrum import measure_spectrum
 
     taken = b""
@@ -164,9 +165,9 @@ def hear_samples(
     mono = resample((mono_weights(layout) @ samples)[np.newaxis], sample_rate_hz, rate_hz)[0]
     meters = Meters(sample_rate_hz, layout, "", mastering=describe)
     meters.add(samples)
-    heard = _heard(mono, front_end, path, sample_rate_hz, meters.loudness_lufs(), OUTLINE_POINTS)
     mastering = meters.mastering()
-    return heard if mastering is None else replace(heard, sound=_sound(mono, rate_hz, mastering, fingerprints=False))
+    sound = None if mastering is None else partial(_sound, mastering, False)
+    return _heard(mono, front_end, path, sample_rate_hz, meters.loudness_lufs(), OUTLINE_POINTS, sound)
 
 
 def _heard(
@@ -176,6 +177,7 @@ def _heard(
     sample_rate_hz: int,
     lufs: float | None,
     outline_points: int,
+    measure: Callable[[NDArray[np.float32], int], Sound] | None,
 ) -> Heard:
     """Put together what is known of mono samples at the rate of the front end, shape (samples,)."""
     from backbeat.analysis.key import estimate_key
@@ -184,9 +186,17 @@ def _heard(
     rate_hz = front_end.params.sample_rate_hz
     with ThreadPoolExecutor(1, "backbeat-key") as beside:
         key = beside.submit(estimate_key, mono, rate_hz)
-        spectrogram = log_mel(mono, front_end)
-        outline = waveform_outline(mono, outline_points)
-        return Heard(path, mono.size / rate_hz, sample_rate_hz, spectrogram, outline, key.result(), lufs)
+        sound = None if measure is None else beside.submit(measure, mono, rate_hz)
+        return Heard(
+            path=path,
+            duration_s=mono.size / rate_hz,
+            sample_rate_hz=sample_rate_hz,
+            spectrogram=log_mel(mono, front_end),
+            outline=waveform_outline(mono, outline_points),
+            key=key.result(),
+            loudness_lufs=lufs,
+            sound=None if sound is None else sound.result(),
+        )
 
 
 def waveform_outline(mono: NDArray[np.float32], points: int) -> NDArray[np.float32]:
