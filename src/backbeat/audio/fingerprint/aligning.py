@@ -19,9 +19,10 @@ from backbeat.audio.fingerprint.peaks import FRAMES_PER_S, Peaks
 ASKED_BITS = 24
 #: Votes within so many frames are for one offset.
 _VOTE_FRAMES = 3
-#: Two peaks are the same within so many frames and bins: first roughly, then once offset and speed are known well.
-_ROUGH_FRAMES, _FINE_FRAMES = 2.5, 1.0
-_ROUGH_BINS, _FINE_BINS = 1.2, 0.7
+#: Two peaks are the same within so many frames and bins, …
+_NEAR = (1.0, 0.7)
+#: … or so many while offset and speed are still being found.
+_ROUGHLY_NEAR = ((2.5, 1.2), (1.5, 0.9))
 #: A second of the question speaks for a match if this share of its peaks is in the recording.
 _SECOND_SHARE = 0.35
 
@@ -131,19 +132,19 @@ def align(asked: Peaks, own: Peaks, offset_frames: float, speed: float = 1.0) ->
     asked, own
         Peaks of the question and of the recording.
     offset_frames
-        About where in the recording the question begins, within `_ROUGH_FRAMES`.
+        About where in the recording the question begins, within the first of `_ROUGHLY_NEAR`.
     speed
         About how fast the question plays, 1.01 for one percent faster: its times are multiplied by it, its frequencies
         divided.
     """
-    frames, bins = asked.frames * speed, asked.bins / speed
-    partner = _partners(frames + offset_frames, bins, own.frames, own.bins, _ROUGH_FRAMES, _ROUGH_BINS)
-    slope = 0.0
-    if (partner >= 0).any():
-        offset_frames, slope = _refined(frames, own.frames[partner], partner >= 0)
-        frames, bins = frames * (1 + slope), bins / (1 + slope)
-        partner = _partners(frames + offset_frames, bins, own.frames, own.bins, _FINE_FRAMES, _FINE_BINS)
-    placed = frames + offset_frames
+    for near in _ROUGHLY_NEAR:
+        partner = _partners(asked.frames * speed + offset_frames, asked.bins / speed, own.frames, own.bins, *near)
+        if (partner < 0).all():
+            break
+        offset_frames, slope = _refined(asked.frames * speed, own.frames[partner], partner >= 0)
+        speed *= 1 + slope
+    placed = asked.frames * speed + offset_frames
+    partner = _partners(placed, asked.bins / speed, own.frames, own.bins, *_NEAR)
     within = (placed >= 0) & (placed <= own.duration_frames)
     matched = (partner >= 0) & within
     seconds = np.floor(asked.frames[within] / FRAMES_PER_S).astype(np.int64)
@@ -151,7 +152,7 @@ def align(asked: Peaks, own: Peaks, offset_frames: float, speed: float = 1.0) ->
     agreeing = (heard > 0) & (same >= _SECOND_SHARE * heard)
     return Alignment(
         offset_frames=float(offset_frames),
-        speed=float(speed * (1 + slope)),
+        speed=float(speed),
         matched=int(matched.sum()),
         compared=int(within.sum()),
         overlap_s=float(agreeing.sum()),

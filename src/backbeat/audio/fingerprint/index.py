@@ -32,9 +32,9 @@ MANIFEST = "index.json"
 #: A match has at least this share of the question's peaks …
 LEAST_SCORE = 0.2
 #: … and so many of them: `benchmarks/fingerprint.py --tuning` tells what right and wrong recordings reach.
-_LEAST_MATCHED = 16
+LEAST_MATCHED = 16
 #: Speeds that are tried, one after the other until something is found; each holds for 0.7 % more or less.
-_SPEEDS = (1.0, 0.99, 1.01)
+SPEEDS = (1.0, 0.99, 1.01)
 #: Two recordings are near-duplicates if so many seconds of them are the same.
 DUPLICATE_S = 5.0
 #: Recordings that are indexed at a time when an index is built.
@@ -174,15 +174,24 @@ class FingerprintIndex:
     def __len__(self) -> int:
         return len(self._state().rows)
 
-    def find(self, query: bytes, *, least: float = LEAST_SCORE) -> list[Match]:
+    def find(
+        self,
+        query: bytes,
+        *,
+        least: float = LEAST_SCORE,
+        least_matched: int = LEAST_MATCHED,
+        speeds: Sequence[float] = SPEEDS,
+    ) -> list[Match]:
         """Return the recordings that hold what was asked for, best first.
 
         Parameters
         ----------
         query
             A fingerprint (`fingerprint`) of ten seconds or more; of less, where it has peaks enough.
-        least
-            The least score of a match.
+        least, least_matched
+            The least score of a match, and how many peaks it stands on at least.
+        speeds
+            How fast the question may be playing: tried in this order until something is found.
 
         Raises
         ------
@@ -191,13 +200,13 @@ class FingerprintIndex:
         """
         asked = from_bytes(query)
         state = self._state()
-        for speed in _SPEEDS:
+        for speed in speeds:
             question = Question.at_speed(asked, speed)
             matches = [
                 _match(part.ids[row], made)
                 for name, part in state.parts.items()
                 for row, made in search(part, question, state.removed[name]).items()
-                if made.score >= least and made.matched >= _LEAST_MATCHED
+                if made.score >= least and made.matched >= least_matched
             ]
             if matches:
                 return sorted(matches, key=lambda match: (-match.score, match.id))
@@ -294,7 +303,7 @@ def _duplicates_of(state: _State, id: str, least_s: float) -> Iterator[Duplicate
     for name, part in state.parts.items():
         itself = own_row if name == own_part else None
         for row, made in search(part, question, state.removed[name], itself).items():
-            if made.score < LEAST_SCORE or made.matched < _LEAST_MATCHED or made.overlap_s < least_s:
+            if made.score < LEAST_SCORE or made.matched < LEAST_MATCHED or made.overlap_s < least_s:
                 continue
             offset_s, other = made.offset_frames / FRAMES_PER_S, part.ids[row]
             first, second = sorted((id, other))
