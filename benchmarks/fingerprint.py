@@ -36,7 +36,7 @@ import backbeat.audio.fingerprint as package
 from backbeat.audio import decode
 from backbeat.audio.fingerprint import FingerprintIndex, fingerprint
 from backbeat.audio.fingerprint.coding import from_bytes, to_bytes
-from backbeat.audio.fingerprint.index import SPEEDS
+from backbeat.audio.fingerprint.index import LEAST_MATCHED, LEAST_SCORE, SPEEDS
 from backbeat.audio.fingerprint.peaks import FRAMES_PER_S, Peaks
 from backbeat.audio.mixing import resample
 from backbeat.audio.roundtrip import codec_roundtrip
@@ -207,11 +207,13 @@ def jobs_of(folder: Path, paths: Sequence[Path], name: str, changed: int) -> lis
 class Answer:
     """What an index answers: the right track's score, matched peaks and offset error, and the best wrong ones.
 
-    `found`: the right track came first; `false`: anything wrong was answered at all.
+    `found`: the right track came first; `false`: anything wrong was answered at all; `false_without`: anything would be
+    answered were the right track not in the index.
     """
 
     found: bool
     false: bool
+    false_without: bool
     right: tuple[float, int, float]
     wrong: tuple[float, int]
     taken_s: float
@@ -225,9 +227,11 @@ def answer(index: FingerprintIndex, excerpt: bytes, right: str, start_s: float) 
     everything = [one for speed in SPEEDS for one in index.find(excerpt, least=0.0, least_matched=1, speeds=(speed,))]
     own = max((one for one in everything if one.id == right), key=lambda one: one.matched, default=None)
     other = [(one.score, one.matched) for one in everything if one.id != right]
+    passed = [score >= LEAST_SCORE and matched >= LEAST_MATCHED for score, matched in other]
     return Answer(
         found=bool(matches) and matches[0].id == right,
         false=any(match.id != right for match in matches),
+        false_without=any(passed),
         right=(0.0, 0, np.nan) if own is None else (own.score, own.matched, abs(own.offset_s - start_s)),
         wrong=max(other, key=lambda one: one[1], default=(0.0, 0)),
         taken_s=taken_s,
@@ -345,7 +349,8 @@ def main(
         table.add_row(
             "a track of the index", share([one.found for one in rights]), upper_limit([one.false for one in rights])
         )
-        table.add_row("another rendered track", "", upper_limit([one.false for one in wrongs]))
+        table.add_row("the same, taken out of it", "", upper_limit([one.false_without for one in rights]))
+        table.add_row("a track of another seed", "", upper_limit([one.false for one in wrongs]))
         if reals:
             table.add_row("a real recording", "", upper_limit([one.false for one in reals]))
         console.print(table)

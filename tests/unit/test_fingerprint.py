@@ -170,5 +170,5 @@ def test_offset_and_speed_are_refined() -> None:
     assert made.offset_frames == pytest.approx(400, abs=0.3)
     assert made.speed == pytest.approx(1.004, abs=5e-4)
     assert made.score > 0.95
-    assert made.overlap_s == 10
+    assert made.overlap_s == pytest.approx(600 / FRAMES_PER_S, abs=0.1)
     assert align(replace(asked, bins=asked.bins[::-1].copy()), own, 401.4).score < 0.15

@@ -40,9 +40,7 @@ class Alignment:
     matched, compared
         Peaks of the question that the recording has at this offset, and those that lie within it.
     overlap_s
-        Seconds of the recording in which enough of the peaks are the same.
-    seconds
-        Seconds of the question that have peaks and lie within the recording.
+        Seconds for which the two lie on each other and enough of the peaks are the same.
     """
 
     offset_frames: float
@@ -50,7 +48,6 @@ class Alignment:
     matched: int
     compared: int
     overlap_s: float
-    seconds: float
 
     @property
     def score(self) -> float:
@@ -150,13 +147,15 @@ def align(asked: Peaks, own: Peaks, offset_frames: float, speed: float = 1.0) ->
     seconds = np.floor(asked.frames[within] / FRAMES_PER_S).astype(np.int64)
     heard, same = np.bincount(seconds), np.bincount(seconds, weights=matched[within])
     agreeing = (heard > 0) & (same >= _SECOND_SHARE * heard)
+    span_frames = min(asked.duration_frames * speed + offset_frames, own.duration_frames) - max(offset_frames, 0.0)
+    # Seconds without any peak, rests say, are taken to be as the others are.
+    share = float(agreeing.sum()) / max(1, int((heard > 0).sum()))
     return Alignment(
         offset_frames=float(offset_frames),
         speed=float(speed),
         matched=int(matched.sum()),
         compared=int(within.sum()),
-        overlap_s=float(agreeing.sum()),
-        seconds=float((heard > 0).sum()),
+        overlap_s=share * max(span_frames, 0.0) / FRAMES_PER_S,
     )
 
 

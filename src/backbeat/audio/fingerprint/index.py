@@ -64,7 +64,7 @@ class Match:
     speed
         How fast the question plays, 1.01 for one percent faster than the recording.
     overlap_s
-        Seconds of the question that agree.
+        Seconds for which the two agree.
     """
 
     id: str
@@ -236,15 +236,15 @@ class FingerprintIndex:
 
     def add(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Index more recordings; one that is there under the same id is replaced."""
-        fresh = dict(items)
         with _lock(self.folder):
-            state = self._state()
-            removed = _with_removed(state, fresh)
-            name = _new_name()
             try:
-                write_part(self.folder / name, list(fresh.items()))
-                parts = {**state.parts, name: Part(self.folder / name)}
-                _write_manifest(self.folder, _joined(self.folder, parts, {**removed, name: ()}))
+                for lot in _lots(items):
+                    fresh = dict(lot)
+                    state, name = self._state(), _new_name()
+                    write_part(self.folder / name, list(fresh.items()))
+                    parts = {**state.parts, name: Part(self.folder / name)}
+                    removed = {**_with_removed(state, fresh), name: ()}
+                    _write_manifest(self.folder, _joined(self.folder, parts, removed))
             finally:
                 _sweep(self.folder)
 
@@ -324,7 +324,6 @@ def _new_name() -> str:
 
 def _lots(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     remaining = iter(items)
-    yield list(islice(remaining, _AT_ONCE))
     while lot := list(islice(remaining, _AT_ONCE)):
         yield lot
 
