@@ -5,10 +5,11 @@ kept there), indexes 1,000 of them and asks by ten seconds of each from a random
 also asks by ten seconds of 500 tracks that are not in the index, from another seed of the same renderer, so of the same
 instruments, kits and styles; a match of any of them is false, as is a match with another track than the one asked by.
 
-`--real FOLDER` asks by excerpts of all audio files under a folder too (none may be found). `--changed 100` asks by the
-excerpts of so many tracks at other rates, levels and speeds, with noise, shorter, in worse codecs. `--seeds 7101 7102`
-takes other tracks: the limits of a match were chosen on these, and what is reported was measured on the default ones.
-`--large 10000` measures an index of so many tracks of four minutes, made by shuffling the peaks of those rendered.
+`--real FOLDER` asks by excerpts of all audio files under a folder too: none may be found, until they are added.
+`--changed 60` asks by the excerpts of so many tracks at other rates, levels and speeds, with noise, shorter, in worse
+codecs. `--large 10000` measures an index of so many tracks of four minutes, made by shuffling the peaks of those
+rendered. `--seeds 7101 7102` takes other tracks: the limits of a match were chosen on these, and what is reported was
+measured on the default ones.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -168,7 +168,7 @@ def asked(job: Job) -> Asked | None:
             np.savez(stream, whole=whole, start_s=start / rate, **arrays)
     with np.load(job.kept) as kept:
         excerpts = {name: kept[name].tobytes() for name in kept.files if name not in ("whole", "start_s")}
-        return Asked(job.path.stem, kept["whole"].tobytes(), float(kept["start_s"]), excerpts)
+        return Asked(job.kept.stem, kept["whole"].tobytes(), float(kept["start_s"]), excerpts)
 
 
 def all_asked(jobs: Sequence[Job], workers: int) -> list[Asked]:
@@ -275,6 +275,78 @@ def shuffled(prints: Sequence[bytes], tracks: int, seconds: float, seed: int) ->
         yield f"large-{track:06d}", to_bytes(Peaks(np.concatenate(frames), np.concatenate(bins), begin))
 
 
+def answers_of(index: FingerprintIndex, asked_by: Sequence[Asked], change: str = PLAIN) -> list[Answer]:
+    """Ask an index by an excerpt of each, which may or may not be in it."""
+    return [answer(index, one.excerpts[change], one.id, one.start_s) for one in asked_by]
+
+
+def found_table(rows: Mapping[str, tuple[Sequence[bool] | None, Sequence[bool]]], title: str) -> Table:
+    """Return a table of shares found, where anything is to be found, and of false answers."""
+    table = Table("asked by ten seconds of", "found", "false", title=title)
+    for name, (found, false) in rows.items():
+        table.add_row(name, "" if found is None else share(found), upper_limit(false))
+    return table
+
+
+def margins_table(rights: Sequence[Answer], everyone: Sequence[Answer]) -> Table:
+    """Return how far right and wrong recordings are from each other."""
+    table = Table("least, 1 %, median, 99 %, most", "score", "peaks matched", "offset error, ms")
+    off_ms = [1000 * one.right[2] for one in rights if not np.isnan(one.right[2])]
+    right = [[one.right[column] for one in rights] for column in (0, 1)]
+    wrong = [[one.wrong[column] for one in everyone] for column in (0, 1)]
+    table.add_row("right track", spread(right[0], 3), spread(right[1], 0), spread(off_ms, 1))
+    table.add_row("best wrong track", spread(wrong[0], 3), spread(wrong[1], 0), "")
+    return table
+
+
+def changes_table(index: FingerprintIndex, known: Sequence[Asked], others: Sequence[Asked]) -> Table:
+    """Return what is found of excerpts that were changed, and what is found falsely."""
+    table = Table("excerpt", "found", "false", "right score: least, 1 %, median, 99 %, most", title="Changed excerpts")
+    for name in CHANGES:
+        rights, wrongs = answers_of(index, known, name), answers_of(index, others, name)
+        false = [one.false for one in rights + wrongs]
+        score = spread([one.right[0] for one in rights], 3)
+        table.add_row(name, share([one.found for one in rights]), upper_limit(false), score)
+    return table
+
+
+def times_text(answers: Sequence[Answer]) -> str:
+    """Return how long questions take."""
+    taken_ms = [1000 * one.taken_s for one in answers]
+    return f"p50 {np.median(taken_ms):.1f} ms, p95 {np.percentile(taken_ms, 95):.1f} ms"
+
+
+def measure(
+    known: Sequence[Asked], others: Sequence[Asked], strange: Sequence[Asked], changed: int, console: Console
+) -> None:
+    """Index what is known, ask by all, and print what comes out."""
+    with tempfile.TemporaryDirectory() as temporary:
+        begun = time.perf_counter()
+        index = FingerprintIndex.build(Path(temporary) / "index", [(one.id, one.whole) for one in known])
+        built_s = time.perf_counter() - begun
+        index.find(known[0].excerpts[PLAIN])  # compiles
+        size = sum(path.stat().st_size for path in index.folder.iterdir())
+        hours = sum(from_bytes(one.whole).duration_s for one in known) / 3600
+        rights, wrongs, reals = (answers_of(index, asked_by) for asked_by in (known, others, strange))
+        rows: dict[str, tuple[Sequence[bool] | None, Sequence[bool]]] = {
+            "a track of the index": ([one.found for one in rights], [one.false for one in rights]),
+            "the same, taken out of it": (None, [one.false_without for one in rights]),
+            "a track of another seed": (None, [one.false for one in wrongs]),
+        }
+        if reals:
+            index.add((one.id, one.whole) for one in strange)
+            added = answers_of(index, strange)
+            index.remove(one.id for one in strange)
+            rows["a real recording"] = (None, [one.false for one in reals])
+            rows["the same, added to it"] = ([one.found for one in added], [one.false for one in added])
+        console.print(found_table(rows, f"{len(known)} tracks, {PLAIN}"))
+        console.print(margins_table(rights, rights + wrongs + reals))
+        console.print(f"query in the index: {times_text(rights)}; not in it: {times_text(wrongs)}")
+        console.print(f"built in {built_s:.1f} s; {size / 1e6 / hours:.2f} MB an hour of music ({hours:.1f} h)")
+        if changed:
+            console.print(changes_table(index, known[:changed], others[:changed]))
+
+
 def large(tracks: int, known: Sequence[Asked], console: Console) -> None:
     """Measure an index of many tracks of four minutes, and whether the excerpts find theirs among them."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -288,18 +360,17 @@ def large(tracks: int, known: Sequence[Asked], console: Console) -> None:
         begun = time.perf_counter()
         index = FingerprintIndex.open(folder)
         opened_s = time.perf_counter() - begun
-        answers = [answer(index, one.excerpts[PLAIN], one.id, one.start_s) for one in islice(known, 200)]
+        answers = answers_of(index, known[:200])
         begun = time.perf_counter()
         pairs = index.duplicates(f"large-{number:06d}" for number in range(50))
         duplicate_s = (time.perf_counter() - begun) / 50
         size = sum(path.stat().st_size for path in folder.iterdir())
         hours = (tracks * LARGE_S + sum(from_bytes(one.whole).duration_s for one in known)) / 3600
-        taken = np.array([one.taken_s for one in answers]) * 1000
         console.print(f"{tracks} tracks of {LARGE_S:.0f} s ({hours:.0f} h) beside {len(known)} rendered ones:")
         console.print(f"  built in {built_s:.0f} s, {len(known)} added in {added_s:.1f} s, opened in {opened_s:.2f} s")
         console.print(f"  {size / 1e9:.2f} GB on disk, peak memory {peak_gb():.2f} GB")
         console.print(f"  found {share([one.found for one in answers])}, wrong {sum(one.false for one in answers)}")
-        console.print(f"  query p50 {np.median(taken):.1f} ms, p95 {np.percentile(taken, 95):.1f} ms")
+        console.print(f"  query {times_text(answers)}")
         console.print(f"  duplicates of one track {1000 * duplicate_s:.1f} ms, {len(pairs)} pairs among 50")
 
 
@@ -313,10 +384,7 @@ def main(
     tracks: Annotated[int, typer.Option(help="Tracks in the index.")] = 1000,
     unknown: Annotated[int, typer.Option(help="Tracks that are not in it.")] = 500,
     seconds: Annotated[float, typer.Option(help="Length of a track.")] = 20.0,
-    seeds: Annotated[tuple[int, int], typer.Option(help="Of those in the index and of the others.")] = (
-        7201,
-        7202,
-    ),
+    seeds: Annotated[tuple[int, int], typer.Option(help="Of those in it and the others.")] = (7201, 7202),
     changed: Annotated[int, typer.Option(help="Tracks that are asked by in all ways.")] = 0,
     real: Annotated[Path | None, typer.Option(help="Audio files that are not in the index.")] = None,
     large_tracks: Annotated[int, typer.Option("--large", help="Tracks of a large index.")] = 0,
@@ -324,74 +392,15 @@ def main(
 ) -> None:
     """Measure and print."""
     console = Console(width=150)
-    known = all_asked(
-        jobs_of(folder, rendered(folder, seeds[0], tracks, seconds), f"seed-{seeds[0]}", changed), workers
+    known, others = (
+        all_asked(jobs_of(folder, rendered(folder, seed, count, seconds), f"seed-{seed}", changed), workers)
+        for seed, count in zip(seeds, (tracks, unknown), strict=True)
     )
-    others = all_asked(
-        jobs_of(folder, rendered(folder, seeds[1], unknown, seconds), f"seed-{seeds[1]}", changed), workers
-    )
-    if real is not None:
-        files = sorted(path for path in real.rglob("*") if path.suffix.lower() in SUFFIXES)
-        strange = all_asked(jobs_of(folder, files, "real", 0), workers)
-    else:
-        strange = []
-    with tempfile.TemporaryDirectory() as temporary:
-        begun = time.perf_counter()
-        index = FingerprintIndex.build(Path(temporary) / "index", [(one.id, one.whole) for one in known])
-        built_s = time.perf_counter() - begun
-        index.find(known[0].excerpts[PLAIN])  # compiles
-        rights = [answer(index, one.excerpts[PLAIN], one.id, one.start_s) for one in known]
-        wrongs = [answer(index, one.excerpts[PLAIN], "", 0.0) for one in others]
-        reals = [answer(index, one.excerpts[PLAIN], "", 0.0) for one in strange]
-        size = sum(path.stat().st_size for path in index.folder.iterdir())
-        hours = sum(from_bytes(one.whole).duration_s for one in known) / 3600
-        table = Table("asked by ten seconds of", "found", "false", title=f"{len(known)} tracks, {PLAIN}")
-        table.add_row(
-            "a track of the index", share([one.found for one in rights]), upper_limit([one.false for one in rights])
-        )
-        table.add_row("the same, taken out of it", "", upper_limit([one.false_without for one in rights]))
-        table.add_row("a track of another seed", "", upper_limit([one.false for one in wrongs]))
-        if reals:
-            table.add_row("a real recording", "", upper_limit([one.false for one in reals]))
-        console.print(table)
-        everyone = rights + wrongs + reals
-        table = Table("least, 1 %, median, 99 %, most", "score", "peaks matched", "offset error, ms")
-        table.add_row(
-            "right track",
-            spread([one.right[0] for one in rights], 3),
-            spread([one.right[1] for one in rights], 0),
-            spread([1000 * one.right[2] for one in rights if not np.isnan(one.right[2])], 1),
-        )
-        table.add_row(
-            "best wrong track",
-            spread([one.wrong[0] for one in everyone], 3),
-            spread([one.wrong[1] for one in everyone], 0),
-            "",
-        )
-        console.print(table)
-        for name, answers in (("in the index", rights), ("not in it", wrongs)):
-            taken = np.array([one.taken_s for one in answers]) * 1000
-            console.print(f"query {name}: p50 {np.median(taken):.1f} ms, p95 {np.percentile(taken, 95):.1f} ms")
-        console.print(f"built in {built_s:.1f} s; {size / 1e6 / hours:.2f} MB an hour of music ({hours:.1f} h)")
-        if changed:
-            console.print(changes_table(index, known[:changed], others[:changed]))
+    files = [] if real is None else sorted(path for path in real.rglob("*") if path.suffix.lower() in SUFFIXES)
+    strange = all_asked(jobs_of(folder, files, "real", 0), workers)
+    measure(known, others, strange, changed, console)
     if large_tracks:
         large(large_tracks, known, console)
-
-
-def changes_table(index: FingerprintIndex, known: Sequence[Asked], others: Sequence[Asked]) -> Table:
-    """Return what is found of excerpts that were changed, and what is found falsely."""
-    table = Table("excerpt", "found", "false", "right score: least, 1 %, median, 99 %, most", title="Changed excerpts")
-    for name in CHANGES:
-        rights = [answer(index, one.excerpts[name], one.id, one.start_s) for one in known]
-        wrongs = [answer(index, one.excerpts[name], "", 0.0) for one in others]
-        table.add_row(
-            name,
-            share([one.found for one in rights]),
-            upper_limit([one.false for one in rights + wrongs]),
-            spread([one.right[0] for one in rights], 3),
-        )
-    return table
 
 
 if __name__ == "__main__":
