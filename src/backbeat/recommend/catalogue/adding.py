@@ -165,7 +165,7 @@ def same_sound(catalogue: Catalogue, path: Path, described: Described, kind: Kin
         return None
     for match in catalogue.same_recording(described.fingerprint):
         other = catalogue.get(match.id)
-        if other.kind == kind and agrees(match, described.analysis.duration_s, other.duration_s):
+        if other.kind == kind and agrees(match.overlap_s, described.analysis.duration_s, other.duration_s):
             return Duplicate(path, other.id, f"the same recording: {match.score:.0%} of its fingerprint")
     return None
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from backbeat.errors import CatalogueError
 from backbeat.files import write_json
 from backbeat.recommend.catalogue.database import CatalogueDatabase
 from backbeat.recommend.catalogue.rows import in_parts
@@ -29,6 +28,8 @@ _SEEN = "revision.json"
 
 #: The same recording agrees for this share of the longer of the two; a loop within a song does not.
 _SAME_SHARE = 0.8
+#: Recordings that are compared before it is told how many are done.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Pair:
         return asdict(self)
 
 
-def agrees(match: Match, one_s: float, other_s: float) -> bool:
+def agrees(overlap_s: float, one_s: float, other_s: float) -> bool:
     """Tell whether two recordings of these lengths are one and the same, not one a part of the other."""
-    return match.overlap_s >= _SAME_SHARE * max(one_s, other_s)
+    return overlap_s >= _SAME_SHARE * max(one_s, other_s)
 
 
 class Recordings:
@@ -91,30 +92,32 @@ class Recordings:
         return [replace(match, id=ids[int(match.id)]) for match in found if int(match.id) in ids]
 
     def pairs(self, progress: Callable[[int, int], None] = lambda done, of: None) -> list[Pair]:
-        """Return the items that sound the same for a while, in the order of ids; `progress` is told how many are done.
-
-        Each is searched for among all: a second for some dozens.
-        """
+        """Return the items that sound the same for a while, in the order of ids; `progress` is told how far that is."""
         index = self._current()
         if index is None:
             return []
         with self._database.begin() as connection:
             asked = select(ITEMS.c.number, ITEMS.c.id, ITEMS.c.duration_s)
-            known = {int(row.number): (str(row.id), float(row.duration_s)) for row in connection.execute(asked)}
+            known = {str(row.number): (str(row.id), float(row.duration_s)) for row in connection.execute(asked)}
         found: dict[tuple[str, str], Pair] = {}
-        for done, (number, fingerprint) in enumerate(self._since(-1)):
-            progress(done, len(index))
-            id_, duration_s = known.get(int(number), ("", 0.0))
-            for match in index.find(fingerprint):
-                other, other_s = known.get(int(match.id), (id_, 0.0))
-                # A loop is found in a song, and the song in the loop: the longer overlap tells more.
-                if id_ and other != id_:
-                    one, two = sorted((id_, other))
-                    pair = Pair(one, two, match.overlap_s, match.score, agrees(match, duration_s, other_s))
-                    before = found.get((one, two))
+        numbers, done = sorted(index.ids), 0
+        for part in in_parts(numbers, _AT_ONCE):
+            progress(done, len(numbers))
+            for same in index.duplicates(part):
+                if same.first in known and same.second in known:
+                    (one, one_s), (other, other_s) = sorted((known[same.first], known[same.second]))
+                    whole = agrees(same.overlap_s, one_s, other_s)
+                    pair = Pair(one, other, round(same.overlap_s, 2), round(same.score, 3), whole)
+                    before = found.get((one, other))
                     if before is None or before.overlap_s < pair.overlap_s:
-                        found[one, two] = pair
+                        found[one, other] = pair
+            done += len(part)
         return [found[key] for key in sorted(found)]
+
+    def compact(self) -> None:
+        """Leave nothing in the index, where there is one, of what is not in the catalogue any more."""
+        if self.forget() and self._index is not None:
+            self._index.compact()
 
     def build(self) -> int:
         """Make the index anew, of fingerprints that there are alone; return how many."""
@@ -137,7 +140,7 @@ class Recordings:
         return there
 
     def _current(self) -> FingerprintIndex | None:
-        """Return the index as the catalogue is; None where nothing has a fingerprint."""
+        """Return the index as the catalogue is; None where nothing has a fingerprint; CatalogueError if damaged."""
         from backbeat.audio.fingerprint import FingerprintIndex
 
         state = self._database.state()
@@ -159,21 +162,24 @@ class Recordings:
         if not (self.folder / _SEEN).is_file():
             return False
         with FileLock(self.folder / ".sync.lock"):
-            try:
-                since = int(json.loads((self.folder / _SEEN).read_text(encoding="utf-8"))["revision"])
-                if since < forgotten:
-                    return False
-                state = self._database.state()
-                if since < state.items:
-                    index = FingerprintIndex.open(self.folder)
-                    index.remove(self._gone(since))
-                    if new := list(self._since(since)):
-                        index.add(new)
-                    write_json(self.folder / _SEEN, {"revision": state.items})
-            except (OSError, ValueError, KeyError, TypeError, CatalogueError):
-                # Damaged or of another version: it is made anew of the fingerprints, and nothing is lost with it.
+            since = self._read_seen()
+            if since < forgotten:
                 return False
+            state = self._database.state()
+            if since < state.items:
+                index = FingerprintIndex.open(self.folder)
+                index.remove(self._gone(since))
+                if new := list(self._since(since)):
+                    index.add(new)
+                write_json(self.folder / _SEEN, {"revision": state.items})
         return True
+
+    def _read_seen(self) -> int:
+        """Return up to which revision the index is; -1 where that is not known."""
+        try:
+            return int(json.loads((self.folder / _SEEN).read_text(encoding="utf-8"))["revision"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return -1
 
     def _any(self) -> bool:
         with self._database.begin() as connection:

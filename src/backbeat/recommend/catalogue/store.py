@@ -361,8 +361,7 @@ class Catalogue:
     def vacuum(self) -> None:
         """Write the database and the indexes beside it anew, with nothing in them of what was removed."""
         self._database.vacuum()
-        if self.recordings.folder.is_dir():
-            self.recordings.build()
+        self.recordings.compact()
         self.index()
 
     def index(self) -> None:
