@@ -228,7 +228,7 @@ def test_the_command_line(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run("catalogue", "add", song, "--kind", "loop").err.startswith("backbeat: error: --kind loop: is one of")
     run("catalogue", "import", write_items(tmp_path / "items.csv"))
     listed = run("catalogue", "list")
-    assert listed.out.splitlines()[-1] == "2 of 1 tracks and 1 beats"
+    assert listed.out.splitlines()[-1] == "2 listed of 1 tracks and 1 beats"
     assert "trap" in listed.out
     lines = run("catalogue", "list", "--kind", "track", "--json").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["track-000001"]

@@ -51,7 +51,7 @@ def test_items_are_heard_again_by_a_new_model(catalogue: Catalogue, tmp_path: Pa
     catalogue.add(item(9, path=str(tmp_path / "gone.wav")), {SPACE: vector(9)})
     catalogue.add(item(10, path=""), {SPACE: vector(10)})
     describer = StandIn(NEW)
-    steps = list(maintenance.reindex(catalogue, [NEW], lambda: describer, lambda _: 7))
+    steps = list(maintenance.reindex(catalogue, [NEW], lambda: describer))
     assert steps[0].what == f"hear 4 items again for vectors (4 without {NEW})"
     assert describer.heard == []
     assert catalogue.spaces() == {SPACE: 4}
@@ -63,9 +63,11 @@ def test_items_are_heard_again_by_a_new_model(catalogue: Catalogue, tmp_path: Pa
     assert told[1] == "2 recordings"
     assert len(told) == 3  # nobody did anything yet that could be learned of
     catalogue.add_interactions([Interaction("ann", "0", "play", 1.0)])
-    steps = list(maintenance.reindex(catalogue, [SPACE], lambda: describer, lambda _: 7))
-    assert [step.what for step in steps][-1] == "learn of 1 interactions"
-    assert done(steps)[-1] == "7 items"
+    steps = list(maintenance.reindex(catalogue, [SPACE], lambda: describer))
+    assert steps[-1].what == "fit the factors of items to interactions (1 came or went since)"
+    assert done(steps)[-1] == "1 items"
+    assert (catalogue.factors() or ("", ()))[1] == ("0",)
+    assert len(list(maintenance.reindex(catalogue, [SPACE], lambda: describer))) == 2
 
 
 def test_vacuum_leaves_nothing_of_many_that_were_moved_about(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def list_(
 
         items = list(found)
         Console(highlight=False).print(_table(items))
-        typer.echo(f"{len(items)} of {opened.count('track')} tracks and {opened.count('beat')} beats")
+        typer.echo(f"{len(items)} listed of {opened.count('track')} tracks and {opened.count('beat')} beats")
 
 
 @catalogue_app.command("show", epilog="Example: [bold]backbeat catalogue show boom-bap-1 --json[/bold]")

@@ -11,13 +11,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from backbeat.errors import AudioError, ModelError
 from backbeat.files import sha256_file
 from backbeat.model import SPEC, WEIGHTS, check_hash, hash_file, load_spec, space_of, task_of
 from backbeat.recommend.catalogue import Catalogue
 from backbeat.recommend.catalogue.adding import Describes
+from backbeat.recommend.factors import interactions_since, refit
+
+if TYPE_CHECKING:
+    from backbeat.listening.collaborative import AlsSettings
 
 #: What is told while a step is done: the share, and what is being done.
 Telling = Callable[[float, str], None]
@@ -46,16 +50,11 @@ class Checked:
     problem: str
 
 
-class Learns(Protocol):
-    """Learns what a collaborative recommender needs of the interactions of a catalogue, and puts it there."""
-
-    def __call__(self, catalogue: Catalogue) -> int:
-        """Return of how many items something was learned."""
-        ...
-
-
 def reindex(
-    catalogue: Catalogue, spaces: Iterable[str], describer: Callable[[], Describes], learn: Learns | None = None
+    catalogue: Catalogue,
+    spaces: Iterable[str],
+    describer: Callable[[], Describes],
+    als: Callable[[], AlsSettings | None] = lambda: None,
 ) -> Iterator[Step]:
     """Give what it takes to search a catalogue by models as they are now.
 
@@ -67,8 +66,8 @@ def reindex(
         Of the models that vectors are made by.
     describer
         Loads them; called where items have to be heard.
-    learn
-        Learns item factors of interactions; None where nothing is to be learned.
+    als
+        Tells how factors are fitted to interactions; called where there are new ones.
     """
     wanted = tuple(spaces)
     lacking = {space: catalogue.lacking(space) for space in wanted}
@@ -81,8 +80,11 @@ def reindex(
         )
     yield Step("index the fingerprints anew", lambda _: f"{catalogue.recordings.build()} recordings")
     yield Step("index the vectors anew where there are many", lambda _: _indexed(catalogue))
-    if learn is not None and (count := len(catalogue.interactions())):
-        yield Step(f"learn of {count} interactions", lambda _: f"{learn(catalogue)} items")
+    if count := interactions_since(catalogue):
+        yield Step(
+            f"fit the factors of items to interactions ({count} came or went since)",
+            lambda _: f"{refit(catalogue, als()).items} items",
+        )
 
 
 def _heard_again(
