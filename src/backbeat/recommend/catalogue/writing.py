@@ -50,8 +50,8 @@ class Writer:
             for name in ("items", "descriptors", "vectors", "fingerprints"):
                 self.delete(connection, name, number)
             connection.execute(insert(REMOVED).values(revision=revision, number=number))
-        last = self._database.count(connection, "numbers", len(batch))
-        numbers = [there.get(id_, last - place) for place, id_ in enumerate(ids)]
+        first = self._database.count(connection, "numbers", len(batch)) - len(batch) + 1
+        numbers = [there.get(id_, number) for number, id_ in enumerate(ids, first)]
         whole = list(zip(numbers, batch, strict=True))
         rows = [item_row(item, number, revision, self._place) for number, (item, _, _) in whole]
         connection.execute(insert(ITEMS), rows)
