@@ -27,7 +27,7 @@ from backbeat.pairing.task import PairingTask
 
 FEATURES = FeatureParams(mel_bands=16)
 NETWORK: dict[str, Any] = {"channels": [4, 4], "width": 8, "layers": 1, "envelopes": 2, "style": 8, "rhythm": 24}
-LOSS = {"temperature": 0.1}
+LOSS = {"temperature": 0.1, "genre": 0.0}
 OPTIMISATION = Optimisation(
     epochs=2, batch_size=8, window_s=6.0, learning_rate=5e-3, weight_decay=0.01, clip=1.0, patience=0
 )
@@ -204,10 +204,27 @@ def test_windows_of_a_pair_are_stretched_alike(store: FeatureStore) -> None:
 def test_the_loss_is_that_of_guessing_where_all_are_alike() -> None:
     task = PairingTask(NETWORK, LOSS, OPTIMISATION, labelled(), FEATURES, 0).eval()
     same = torch.from_numpy(pulse(100, True))[None].expand(5, -1, -1)
-    losses = task.losses({"take": same, "beat": same})
+    batch = {"take": same, "beat": same, "genre": torch.zeros(5, dtype=torch.long)}
+    losses = task.losses(batch)
     assert losses["loss"].item() == pytest.approx(np.log(5), rel=1e-4)
+    with pytest.raises(ConfigError, match="weight of the genre"):
+        PairingTask(NETWORK, {"temperature": 0.1, "genre": -1.0}, OPTIMISATION, labelled(), FEATURES, 0)
     with pytest.raises(ConfigError, match="temperature"):
         PairingTask(NETWORK, {"temperature": 0.0}, OPTIMISATION, labelled(), FEATURES, 0)
+
+
+def test_genres_count_where_they_are_known() -> None:
+    tracks = [replace(one, genre=("rock", "house", "")[number % 3]) for number, one in enumerate(labelled())]
+    task = PairingTask(NETWORK, {"temperature": 0.1, "genre": 0.5}, OPTIMISATION, tracks, FEATURES, 0).eval()
+    assert [task.genre_row(one) for one in tracks[:3]] == [1, 0, -100]
+    some = torch.from_numpy(np.stack([pulse(90 + 10 * number, True) for number in range(3)]))
+    batch = {"take": some, "beat": some}
+    told = task.losses({**batch, "genre": torch.tensor([1, 0, -100])})
+    assert told["loss"].item() == pytest.approx(told["pairs"].item() + 0.5 * told["genres"].item())
+    assert told["genres"].item() == pytest.approx(np.log(2), abs=0.5)
+    unknown = task.losses({**batch, "genre": torch.full((3,), -100)})
+    assert unknown["loss"].item() == pytest.approx(told["pairs"].item())
+    assert "genres" not in unknown
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ class _PairBatches(Dataset):
             stretch = self.augmentation.draw_stretch(rng)
             takes.append(self._window(track.corpus, track.id, stretch, rng))
             beats.append(self._window(track.corpus, str(track.values["beat"]), stretch, rng))
-        return {"take": self._varied(takes, rng), "beat": self._varied(beats, rng)}
+        genres = torch.tensor([self.data.task.genre_row(track) for track in self.chosen[number]])
+        return {"take": self._varied(takes, rng), "beat": self._varied(beats, rng), "genre": genres}
 
     def _window(self, corpus: str, name: str, stretch: float, rng: np.random.Generator) -> NDArray[np.float32]:
         spectrogram, length = self.data.store.get(corpus, name), self.data.window_frames

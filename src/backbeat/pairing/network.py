@@ -162,8 +162,11 @@ class Tower(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Map (batch, frames, mel_bands) to (batch, style + rhythm)."""
-        both = torch.cat([self.style(log_mel), self.rhythm(log_mel)], dim=-1)
-        return F.normalize(self.norm(both), dim=-1)
+        return self.join(self.style(log_mel), self.rhythm(log_mel))
+
+    def join(self, style: Tensor, rhythm: Tensor) -> Tensor:
+        """Map (batch, style) and (batch, rhythm), as the towers give them, to (batch, style + rhythm)."""
+        return F.normalize(self.norm(torch.cat([style, rhythm], dim=-1)), dim=-1)
 
 
 class PairingNetwork(nn.Module):
