@@ -196,7 +196,7 @@ def scores(choice: Choice, way: str, weights: Mapping[str, Weights]) -> NDArray[
     if way == "model":
         return np.asarray(choice.similarity, dtype=np.float64)
     if way == "rules and model":
-        return weights["model"].parts(choice.rules, choice.similarity).sum(axis=0, dtype=np.float64)
+        return weights["model"].scores(choice.rules, choice.similarity).astype(np.float64)
     parts = weights["rules"].parts(choice.rules)
     wanted = [PARTS.index(name) for name in TEMPO_AND_KEY] if way == "tempo and key" else slice(None)
     return parts[wanted].sum(axis=0, dtype=np.float64)

@@ -35,8 +35,8 @@ RULES = ("tempo", "stretch", "level", "key", "transposition", "energy", "style",
 SAME_TEMPO = 0.015
 #: With half and double tempo no stretch is further than this, natural logarithm: 41 %.
 FURTHEST_STRETCH = float(np.log(2) / 2)
-#: Beats of the beat to one of the take, with what a change of level costs against stretching (natural logarithm).
-LEVELS: tuple[tuple[float, float], ...] = ((1.0, 0.0), (2.0, 0.05), (0.5, 0.05))
+#: Beats of the beat to one of the take, beside 1, with what each costs against stretching (natural logarithm).
+LEVELS: tuple[tuple[float, float], ...] = ((2.0, 0.05), (0.5, 0.05))
 TRIPLET_LEVELS: tuple[tuple[float, float], ...] = ((1.5, 0.1), (2 / 3, 0.1))
 #: From here on the second half of a beat falls where triplets have it.
 TRIPLET_SWING = 0.6
@@ -203,17 +203,28 @@ def _tempo(take: TakeFacts, beats: BeatColumns) -> tuple[NDArray[np.float32], ND
     if take.tempo_bpm is None:
         return level, np.full(len(beats), np.nan, np.float32)
     away = np.float32(np.log(take.tempo_bpm)) - beats.log_tempo
-    best, least = away, np.abs(away)
-    with_triplets = beats.triplets | take.triplets
-    for ratio, cost in LEVELS[1:] + TRIPLET_LEVELS:
-        shifted = away + np.float32(np.log(ratio))
-        costs = np.abs(shifted) + np.float32(cost)
-        better = costs < least
-        if (ratio, cost) in TRIPLET_LEVELS:
-            better &= with_triplets
-        level[better] = ratio
-        best, least = np.where(better, shifted, best), np.where(better, costs, least)
+    level, best, least = _nearest(away, LEVELS, level, away, np.abs(away))
+    rows = slice(None) if take.triplets else np.flatnonzero(beats.triplets)
+    level[rows], best[rows], _ = _nearest(away[rows], TRIPLET_LEVELS, level[rows], best[rows], least[rows])
     return level, best
+
+
+def _nearest(
+    away: NDArray[np.float32],
+    levels: tuple[tuple[float, float], ...],
+    level: NDArray[np.float32],
+    best: NDArray[np.float32],
+    least: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return level, stretch and what it costs of each beat where a level costs less than what was found so far."""
+    for ratio, cost in levels:
+        shifted = away + np.float32(np.log(ratio))
+        costs = np.abs(shifted)
+        costs += np.float32(cost)
+        better = costs < least
+        level = np.where(better, np.float32(ratio), level)
+        best, least = np.where(better, shifted, best), np.minimum(costs, least)
+    return level, best, least
 
 
 @lru_cache(maxsize=1)

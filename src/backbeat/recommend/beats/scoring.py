@@ -62,10 +62,14 @@ class Weights:
         similarity
             Shape (beats,), of the learned vectors, NaN for beats without one; None without a model.
         """
-        weights, centres = (
-            np.array([[found[name]] for name in PARTS], np.float32) for found in (self.weights, self.centres)
+        return weighed(*evidence(rules, similarity), _column(self.centres)) * _column(self.weights)
+
+    def scores(self, rules: RuleFits, similarity: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return the sum of `parts` for each beat, shape (beats,)."""
+        found: NDArray[np.float32] = _column(self.weights)[:, 0] @ weighed(
+            *evidence(rules, similarity), _column(self.centres)
         )
-        return weighed(*evidence(rules, similarity), centres) * weights
+        return found
 
     def confidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability that each score means, 0 to 1."""
@@ -75,15 +79,21 @@ class Weights:
         return found
 
 
+def _column(found: Mapping[str, float]) -> NDArray[np.float32]:
+    """Return a number of each part, shape (parts, 1)."""
+    return np.array([[found[name]] for name in PARTS], np.float32)
+
+
 def evidence(
     rules: RuleFits, similarity: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return values and trust of all parts, shape (parts, beats) each."""
-    count = rules.values.shape[1]
-    learned = np.full(count, np.nan, np.float32) if similarity is None else similarity
-    known = np.isfinite(learned)
-    values = np.vstack([rules.values, np.nan_to_num(learned)])
-    return values, np.vstack([rules.trust, known.astype(np.float32)])
+    parts = np.zeros((2, len(PARTS), rules.level.size), np.float32)
+    parts[0, :-1], parts[1, :-1] = rules.values, rules.trust
+    if similarity is not None:
+        known = np.isfinite(similarity)
+        parts[0, -1], parts[1, -1] = np.where(known, similarity, 0), known
+    return parts[0], parts[1]
 
 
 def weighed(

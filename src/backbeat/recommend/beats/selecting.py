@@ -271,7 +271,7 @@ def _judged(
     for first in range(0, count, _BEATS_AT_ONCE):
         rows = slice(first, first + _BEATS_AT_ONCE)
         rules = fits(take, beats.of(rows))
-        scores[rows] = weights.parts(rules, None if similarity is None else similarity[rows]).sum(axis=0)
+        scores[rows] = weights.scores(rules, None if similarity is None else similarity[rows])
         stretch[rows], semitones[rows] = rules.stretch, rules.semitones
     return np.round(scores, _DIGITS), stretch, semitones
 
