@@ -9,7 +9,8 @@ would have to be stretched counts in the rules alone.
 `--fit FILE` fits the weights on the validation split instead and writes them: that is how
 `src/backbeat/recommend/beats/fitted.json` was made. `--real FOLDER` adds recordings that nobody rendered, for
 evaluation only: the drum tracks of MDB Drums under their own full mixes (drums/), and voices of MIR-1K over the
-accompaniments of all songs, one clip a song (vocals/). `--speed` measures choosing among 100,000 beats. `--cache FOLDER` keeps what was described for the next time.
+accompaniments of all songs, one clip a song (vocals/). `--speed` measures choosing among 100,000 beats. `--cache
+FOLDER` keeps what was described for the next time.
 """
 
 from __future__ import annotations
