@@ -101,7 +101,7 @@ class BeatAnswer:
 
 
 class BeatSelector:
-    """Chooses beats of a catalogue.
+    """Chooses beats of a catalogue; safe for several threads.
 
     Parameters
     ----------
@@ -174,9 +174,11 @@ class BeatSelector:
                 "there are no beats in the catalogue: `backbeat catalogue starter` makes some, "
                 "`backbeat catalogue add` takes yours"
             )
-        if self._columns is None or self._columns.table is not table:
-            self._columns = columns_of(table)
-        return self._columns
+        columns = self._columns
+        if columns is None or columns.table is not table:
+            columns = columns_of(table)
+            self._columns = columns
+        return columns
 
     def _similarity(self, query: Described | Item, table: ItemTable) -> NDArray[np.float32] | None:
         """Return the learned similarity of each beat, NaN for beats without a vector; None where there is none."""
@@ -185,9 +187,12 @@ class BeatSelector:
         ids, matrix = self._catalogue.vectors(self._space, "beat")
         if len(ids) == 0:
             return None
-        if self._aligned is None or self._aligned[0] is not table or self._aligned[1] is not matrix:
-            self._aligned = (table, matrix, _in_order(table.ids, ids, matrix))
-        found: NDArray[np.float32] = self._aligned[2] @ query.take_vector.astype(np.float32)
+        # Held here: another thread may align others meanwhile.
+        aligned = self._aligned
+        if aligned is None or aligned[0] is not table or aligned[1] is not matrix:
+            aligned = (table, matrix, _in_order(table.ids, ids, matrix))
+            self._aligned = aligned
+        found: NDArray[np.float32] = aligned[2] @ query.take_vector.astype(np.float32)
         return found
 
     def _answers(
