@@ -26,7 +26,7 @@ _ADDED = ("unplayed", "unplayed_history", "fresh", "fresh_history")
 # A release is half as fresh after so many days.
 _FRESH_DAYS = 14.0
 # Weight of the squared coefficients, against the mean loss of a listener.
-_RIDGE = 1e-3
+_RIDGE = 0.03
 _MOST_CANDIDATES = 2000
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +19,8 @@ if TYPE_CHECKING:
     from backbeat.recommend.catalogue import Catalogue
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What `refit` did: so many items have factors, from so many interactions."""
-
-    items: int
-    interactions: int
-
-
-def refit(catalogue: Catalogue, settings: AlsSettings | None = None) -> Fitted:
-    """Fit factors to all interactions and keep them in the place of those before.
+def refit(catalogue: Catalogue, settings: AlsSettings | None = None) -> int:
+    """Fit factors to all interactions and keep them in the place of those before; return of how many items.
 
     Parameters
     ----------
@@ -46,7 +38,7 @@ def refit(catalogue: Catalogue, settings: AlsSettings | None = None) -> Fitted:
     found = fit_factors(events, ids.size, now, chosen)
     kept = [str(name) for name, known in zip(ids.tolist(), found.known.tolist(), strict=True) if known]
     catalogue.put_factors(stamp(chosen, len(table), now), kept, found.matrix[found.known])
-    return Fitted(len(kept), len(table))
+    return len(kept)
 
 
 def interactions_since(catalogue: Catalogue) -> int:
