@@ -1,4 +1,4 @@
-"""What do listeners of known taste get from each recommender, and does the blend get them more than the best alone?
+"""What listeners of known taste get from each recommender, and whether the blend gets them more than the best alone.
 
 `python benchmarks/listeners.py --cache FOLDER` renders tracks (three minutes on two cores), hears them with the genre
 model that ships, simulates listeners (`backbeat.listening.simulator`), trains the towers and the blend as the pipeline

@@ -86,7 +86,8 @@ class TaskModule(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """One step of training."""
         losses = self.losses(batch)
-        self.log_dict({f"train_{name}": value.detach() for name, value in losses.items()}, on_epoch=True, on_step=False)
+        told = {f"train_{name}": value.detach() for name, value in losses.items()}
+        self.log_dict(told, batch_size=len(next(iter(batch.values()))), on_epoch=True, on_step=False)
         return losses["loss"]
 
     def validation_step(self, batch: Batch, _: int) -> None:

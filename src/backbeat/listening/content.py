@@ -56,7 +56,7 @@ class Content:
         best = np.sort(np.argsort(-strengths, kind="stable")[:MOST_ITEMS])
         vectors, weights = self.vectors[items[best]], strengths[best].astype(np.float32)
         groups = np.zeros(best.size, dtype=np.int64)
-        if best.size > 2:
+        if best.size > 1:
             groups = fcluster(linkage(vectors, "ward"), MOST_INTERESTS, "maxclust").astype(np.int64) - 1
         members = np.equal.outer(np.arange(groups.max() + 1), groups) * weights
         shares = members.sum(axis=1)

@@ -250,8 +250,9 @@ class _Batches(Dataset):
         # Each item goes through its tower once, in however many histories it is.
         items, places = np.unique(np.concatenate([targets, histories.ravel()]), return_inverse=True)
         batch = {
-            "vectors": self.data.listening.items.vectors[items],
+            # First, since its length is that of the batch.
             "targets": places[: targets.size],
+            "vectors": self.data.listening.items.vectors[items],
             "histories": places[targets.size :].reshape(histories.shape),
             "log_frequency": self.frequency[targets],
             "events": events,
