@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: In the state, where the settings name no catalogue.
 _FOLDER = "catalogue"
+_GENRE = "genre:"
 
 
 def open_catalogue(settings: Settings) -> Catalogue:
@@ -30,9 +31,18 @@ def open_catalogue(settings: Settings) -> Catalogue:
 
 
 def similar_items(
-    catalogue: Catalogue, like: str, count: int, kind: Kind | None
+    catalogue: Catalogue, like: str, count: int, kind: Kind | None, spaces: Sequence[str]
 ) -> tuple[str, list[tuple[Item, float]]]:
     """Return the space in which items are compared, and those that sound most like one, the most alike first.
+
+    Parameters
+    ----------
+    catalogue, like
+        Of what, and like which item.
+    count, kind
+        How many, and of which kind; None for the item's own.
+    spaces
+        In which to look for the item's vector first: to ask the catalogue which there are takes long.
 
     Raises
     ------
@@ -42,8 +52,7 @@ def similar_items(
         If nothing is known of how it sounds.
     """
     item = catalogue.get(like)
-    spaces = catalogue.spaces()
-    for space in sorted((one for one in spaces if one.startswith("genre:")), key=lambda one: (-spaces[one], one)):
+    for space in _genre_spaces(spaces, catalogue):
         ids, matrix = catalogue.vectors(space, item.kind)
         place = bisect_left(ids, like)
         if place < len(ids) and ids[place] == like:
@@ -51,6 +60,12 @@ def similar_items(
             found = [(one, float(score)) for one, score in zip(near, scores, strict=True) if one != like][:count]
             return space, [(catalogue.get(one), score) for one, score in found]
     raise CatalogueError(f"{like}: how it sounds is not known: `backbeat maintenance reindex` hears it again")
+
+
+def _genre_spaces(known: Sequence[str], catalogue: Catalogue) -> Iterator[str]:
+    """Give spaces of genre models: those that are known, then any others that there are."""
+    yield from (space for space in known if space.startswith(_GENRE))
+    yield from (space for space in catalogue.spaces() if space.startswith(_GENRE) and space not in known)
 
 
 def keep_item(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from backbeat.pairing.model import PairingModel
     from backbeat.recommend.beats.selecting import BeatSelector
     from backbeat.recommend.catalogue import Catalogue
+    from backbeat.recommend.catalogue.database import State
     from backbeat.recommend.tracks import TrackRecommender
 
 
@@ -53,7 +54,7 @@ class Loaded:
 class Chooser:
     """The catalogue, and what chooses from it by the models of one moment: a request keeps it to its end.
 
-    `lineage` leads from each model back to its data.
+    `lineage` leads from each model back to its data, `spaces` are those of the catalogue's vectors.
     """
 
     catalogue: Catalogue
@@ -62,6 +63,7 @@ class Chooser:
     pairing: PairingModel | None
     specs: dict[str, ModelSpec]
     lineage: dict[str, dict[str, Any]]
+    spaces: tuple[str, ...] = ()
 
 
 class Recommending:
@@ -77,7 +79,7 @@ class Recommending:
         self._told: dict[str, Path | None] = {}
         self._chooser: Chooser | None = None
         self._away: Problem = NOT_READY
-        self._warm_at: Any = None
+        self._seen: State | None = None
         self._watch: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
 
@@ -161,16 +163,24 @@ class Recommending:
     def _renew(self, told: dict[str, Path]) -> None:
         """Take new champions into use, and the catalogue as it is now into memory."""
         if self._catalogue is None:
+            import threadpoolctl
+
+            # A product with the vectors of all items waits for memory: threads of BLAS only wait for each other.
+            threadpoolctl.threadpool_limits(self._settings.models.threads, "blas")
             self._catalogue = open_catalogue(self._settings)
         changed = [task for task in CHOOSING if self._told.get(task, Path()) != told.get(task)]
         for task in changed:
             self._told[task] = told.get(task)
             self._take(task, told.get(task))
-        revision = self._catalogue.revision
-        if changed or revision != self._warm_at:
-            chooser = self._made(self._catalogue) if changed else self.chooser
-            warm(chooser)
-            self._chooser, self._warm_at = chooser, revision
+        with self._catalogue.still() as state:
+            chooser = self._chooser
+            if changed or chooser is None:
+                chooser, self._seen = self._made(self._catalogue), None
+            if self._seen is None or self._seen.items != state.items:
+                chooser = replace(chooser, spaces=in_memory(self._catalogue))
+            if self._seen is None or self._seen.revision != state.revision:
+                try_out(chooser)
+            self._chooser, self._seen = chooser, state
 
     def _take(self, task: str, champion: Path | None) -> None:
         """Load the model that a task should have; one that does not load is refused, and the one in use stays."""
@@ -246,17 +256,23 @@ def load(task: str, folder: Path) -> Model:
     return ListeningModel.from_folder(folder)
 
 
-def warm(chooser: Chooser) -> None:
-    """Bring the catalogue into memory, and choose once of each kind: whoever comes first would wait for it."""
-    catalogue = chooser.catalogue
+def in_memory(catalogue: Catalogue) -> tuple[str, ...]:
+    """Bring the catalogue into memory, for which whoever comes first would wait; return its spaces."""
+    spaces = tuple(catalogue.spaces())
     for kind in KINDS:
-        table = catalogue.table(kind)
-        metrics.CATALOGUE.labels(kind).set(len(table))
-        for space in catalogue.spaces():
+        metrics.CATALOGUE.labels(kind).set(len(catalogue.table(kind)))
+        for space in spaces:
             catalogue.vectors(space, kind)
-        if len(table):
-            with suppress(BackbeatError):  # it may be that nothing fits; whoever asks for it is told
-                if kind == "beat":
-                    chooser.beats.select(catalogue.get(table.ids[0]), count=1)
-                else:
-                    chooser.tracks.recommend(likes=(table.ids[0],), count=1)
+    return spaces
+
+
+def try_out(chooser: Chooser) -> None:
+    """Choose once of each kind, so that what is made at its first use is there."""
+    beats, tracks = (chooser.catalogue.table(kind).ids[:1] for kind in ("beat", "track"))
+    # It may be that nothing fits, or a model does not: whoever asks is told.
+    for first in beats:
+        with suppress(BackbeatError):
+            chooser.beats.select(chooser.catalogue.get(first), count=1)
+    for first in tracks:
+        with suppress(BackbeatError):
+            chooser.tracks.recommend(likes=(first,), count=1)

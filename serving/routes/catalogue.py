@@ -115,7 +115,7 @@ async def similar(
     enough(count, recommending)
 
     def choose(chooser: Chooser) -> dict[str, Any]:
-        space, found = similar_items(chooser.catalogue, item, count, kind)
+        space, found = similar_items(chooser.catalogue, item, count, kind, chooser.spaces)
         return {"answers": [{"item": shown(one), "score": score} for one, score in found], "space": space}
 
     return JSONResponse(await recommending.choose(choose))
