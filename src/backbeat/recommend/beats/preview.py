@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The loudest sample of a mix, 1.5 dB below full scale: lossy formats overshoot by about one.
 PEAK = 10 ** (-1.5 / 20)
 _RATES_HZ = (44100, 48000)
+#: A preview is of the take's beginning, this long at most: of more there is nothing new to hear, and memory stays small.
+LONGEST_S = 600.0
 #: A beat's loop is not longer than this: it comes round soon enough, and memory stays small.
 _LOOP_S = 90.0
 #: Beats that lie on a line to this accuracy, seconds, were played to a click; the line is then truer than each of them.
@@ -98,7 +100,7 @@ def write_preview(
     """Write the mix of a take and a beat as `answer` puts them together, atomically; the suffix chooses the format.
 
     The beat begins with the take, its downbeats on the take's, and is repeated in whole bars for as long as the take
-    lasts. Where either has no bar, it plays at its own tempo from its first beat on.
+    lasts, of which ten minutes are written at most. Where either has no bar, it plays at its own tempo from its first beat on.
 
     Parameters
     ----------
@@ -136,7 +138,7 @@ def write_preview(
     take_analysis = analyzer.analyze(take, limits) if take_analysis is None else take_analysis
     tell(0.3, "stretching the beat")
     rate_hz = take_analysis.sample_rate_hz if take_analysis.sample_rate_hz in _RATES_HZ else _RATES_HZ[0]
-    voice, music = (_stereo(path, rate_hz, limits) for path in (take, beat))
+    voice, music = (_stereo(path, rate_hz, limits)[:, : round(LONGEST_S * rate_hz)] for path in (take, beat))
     under = under_take(
         music,
         rate_hz,
