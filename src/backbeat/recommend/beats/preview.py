@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The loudest sample of a mix, 1.5 dB below full scale: lossy formats overshoot by about one.
 PEAK = 10 ** (-1.5 / 20)
 _RATES_HZ = (44100, 48000)
-#: A preview is of the take's beginning, this long at most: of more there is nothing new to hear, and memory stays small.
+#: Of longer takes a preview has the beginning: there is nothing new to hear later, and memory stays small.
 LONGEST_S = 600.0
 #: A beat's loop is not longer than this: it comes round soon enough, and memory stays small.
 _LOOP_S = 90.0
@@ -100,7 +100,8 @@ def write_preview(
     """Write the mix of a take and a beat as `answer` puts them together, atomically; the suffix chooses the format.
 
     The beat begins with the take, its downbeats on the take's, and is repeated in whole bars for as long as the take
-    lasts, of which ten minutes are written at most. Where either has no bar, it plays at its own tempo from its first beat on.
+    lasts, of which ten minutes are written at most. Where either has no bar, it plays at its own tempo from its first
+    beat on.
 
     Parameters
     ----------
