@@ -83,7 +83,7 @@ def reindex(
     if count := interactions_since(catalogue):
         yield Step(
             f"fit the factors of items to interactions ({count} came or went since)",
-            lambda _: f"{refit(catalogue, als()).items} items",
+            lambda _: f"{refit(catalogue, als())} items",
         )
 
 
