@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backbeat.cli.bars import file_bar
+from backbeat.cli.recommending_tracks import EPILOG as TRACKS_EPILOG
+from backbeat.cli.recommending_tracks import tracks
 from backbeat.errors import CatalogueError, ConfigError
 
 if TYPE_CHECKING:
@@ -40,14 +42,6 @@ backbeat recommend beat take.wav --tempo-range 80-100 --max-stretch 5 --json
 recommend_app = typer.Typer(
     no_args_is_help=True, help="Find what goes with music: the beat under a take, the next track."
 )
-
-try:
-    from backbeat.cli.recommending_tracks import EPILOG as _TRACKS_EPILOG
-    from backbeat.cli.recommending_tracks import tracks
-except ModuleNotFoundError:
-    pass
-else:
-    recommend_app.command("tracks", epilog=_TRACKS_EPILOG)(tracks)
 
 
 @recommend_app.callback()
@@ -146,6 +140,9 @@ def beat(
     finally:
         opened.close()
     _tell(query, answers, preview, choose, as_json)
+
+
+recommend_app.command("tracks", epilog=TRACKS_EPILOG)(tracks)
 
 
 def parse_tempo_range(text: str) -> tuple[float, float]:
