@@ -16,41 +16,35 @@ FOLDER` keeps what was described for the next time.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from scipy.stats import wilcoxon
 
 from backbeat.analysis.analyzer import Analyzer
-from backbeat.analysis.describing import Describer
 from backbeat.analysis.descriptors import Descriptors, Mood, Quality, Spectrum
-from backbeat.analysis.hearing import hear
 from backbeat.analysis.result import KeyGuess
 from backbeat.audio import decode, encode
-from backbeat.corpus.contract import read_corpus
 from backbeat.corpus.rendered.effects import EffectsParams
 from backbeat.corpus.rendered.pairs import PairsParams, render_pairs
 from backbeat.corpus.rendered.render import AudioFormat
 from backbeat.corpus.splits import Shares
 from backbeat.errors import BackbeatError
-from backbeat.features import LogMel
 from backbeat.files import sha256_file, write_json
 from backbeat.pairing.model import PairingModel
-from backbeat.pairing.score import Candidates, Partner, chance_row, score_similarities
 from backbeat.recommend.beats.confidence import calibration_error
-from backbeat.recommend.beats.fitting import Choice, fit
-from backbeat.recommend.beats.rules import columns_of, fits
-from backbeat.recommend.beats.scoring import LEARNED, PARTS, Weights, read_weights
-from backbeat.recommend.beats.selecting import BeatSelector, facts_of
-from backbeat.recommend.items import Item, ItemTable, row_of, table_of
+from backbeat.recommend.beats.fitting import Choice
+from backbeat.recommend.beats.judging import WAYS, Ear, Question, choices, fitted_on, rendered, scores, table_of_ways
+from backbeat.recommend.beats.scoring import LEARNED, Weights, read_weights
+from backbeat.recommend.beats.selecting import BeatSelector
+from backbeat.recommend.items import Item, ItemTable
 from backbeat.statistics import bootstrap_interval, holm, paired_bootstrap
 
 #: Songs that no pairing model was trained on: another seed than that of the pipeline.
@@ -69,88 +63,6 @@ CORPUS = PairsParams(
 )
 BEATS = 100_000
 MEASURES = {"found_1": "recall@1", "found_5": "recall@5", "reciprocal_rank": "MRR"}
-WAYS = ("chance", "tempo and key", "rules", "model", "rules and model")
-TEMPO_AND_KEY = ("tempo", "stretch", "level", "key", "transposition")
-
-
-@dataclass(frozen=True)
-class Told:
-    """What was described of a recording: as an item, the genre's probabilities, and vectors as a take and as a beat."""
-
-    item: Item
-    genre: Mapping[str, float]
-    take: NDArray[np.float32]
-    beat: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Question:
-    """Takes that each look for their own beat among the same ones, all by name."""
-
-    name: str
-    takes: tuple[Told, ...]
-    beats: tuple[Told, ...]
-    truths: tuple[int, ...]
-
-
-class Ear:
-    """Describes recordings, and remembers them in a folder."""
-
-    def __init__(self, pairing: PairingModel | None, cache: Path | None) -> None:
-        import torch
-
-        torch.set_num_threads(1)  # `Analyzer` says why
-        self._pairing, self._cache = pairing, cache
-        self._describer = Describer(Analyzer.load(), fingerprints=False)
-        self._front_end = None if pairing is None else LogMel(pairing.spec.features)
-
-    def __call__(self, path: Path, name: str, label: str = "") -> Told:
-        """Describe a file; an empty label is the genre that is heard, as it is in a catalogue."""
-        digest = sha256_file(path)
-        values = self._kept(digest, lambda: self._values(path))
-        item = Item.from_dict({**values["item"], "id": name, "label": label or values["heard"]})
-        take, beat = np.zeros((2, 0), np.float32)
-        if self._pairing is not None:
-            space = self._pairing.space.replace(":", "-")
-            vectors = self._kept(f"{digest}-{space}", lambda: self._vectors(path))
-            take, beat = (np.array(vectors[side], dtype=np.float32) for side in ("take", "beat"))
-        return Told(item, values["genre"], take, beat)
-
-    def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return values that were kept under a name, or make and keep them."""
-        if self._cache is None:
-            return make()
-        path = self._cache / f"{name}.json"
-        if not path.exists():
-            write_json(path, make())
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-
-    def _values(self, path: Path) -> dict[str, Any]:
-        told = self._describer.describe(path)
-        item = Item("x", "beat", "", "", "", "", told.sha256, told.analysis.duration_s, "", "", 0.0, told.descriptors)
-        genre = told.analysis.genre
-        return {"item": item.to_dict(), "heard": genre.label, "genre": genre.probabilities}
-
-    def _vectors(self, path: Path) -> dict[str, Any]:
-        log_mel = hear(path, self._front_end).spectrogram
-        return {side: getattr(self._pairing, f"embed_{side}")(log_mel).tolist() for side in ("take", "beat")}
-
-
-def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
-    """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats."""
-    corpus = read_corpus(folder)
-    tracks = {track.id: track for track in corpus.tracks}
-    by_parts: dict[str, list[Any]] = {}
-    for pair in corpus.pairs():
-        if tracks[pair.take].split == split:
-            by_parts.setdefault(pair.parts, []).append(pair)
-    questions = []
-    for parts, pairs in sorted(by_parts.items()):
-        takes = tuple(ear(folder / tracks[pair.take].path, pair.take) for pair in pairs)
-        beats = tuple(ear(folder / tracks[pair.beat].path, pair.beat, tracks[pair.beat].genre) for pair in pairs)
-        questions.append(Question(f"rendered, {parts}", takes, beats, tuple(range(len(pairs)))))
-    return questions
 
 
 def real_drums(folder: Path, ear: Ear) -> Question:
@@ -179,58 +91,22 @@ def real_voices(folder: Path, ear: Ear) -> Question:
     return Question("real voices (MIR-1K)", tuple(takes), tuple(beats), tuple(range(len(takes))))
 
 
-def choices(question: Question, with_model: bool) -> Iterator[Choice]:
-    """Put a question to the rules and the model."""
-    rows = [
-        {"id": beat.item.id, "label": beat.item.label, "artist": "", **row_of(beat.item)} for beat in question.beats
-    ]
-    table = table_of(rows)
-    columns = columns_of(table)
-    place = {name: row for row, name in enumerate(table.ids)}
-    order = np.argsort([place[beat.item.id] for beat in question.beats])
-    matrix = np.stack([question.beats[row].beat for row in order])
-    for take, truth in zip(question.takes, question.truths, strict=True):
-        genre = SimpleNamespace(probabilities=take.genre)
-        told = SimpleNamespace(descriptors=take.item.descriptors, analysis=SimpleNamespace(path="", genre=genre))
-        similarity = matrix @ take.take if with_model else None
-        yield Choice(fits(facts_of(told, columns), columns), similarity, place[question.beats[truth].item.id])
-
-
-def scores(choice: Choice, way: str, weights: Mapping[str, Weights]) -> NDArray[np.float64]:
-    """Return the score of each beat by one way, shape (beats,)."""
-    if way == "model":
-        return np.asarray(choice.similarity, dtype=np.float64)
-    if way == "rules and model":
-        return weights["model"].scores(choice.rules, choice.similarity).astype(np.float64)
-    parts = weights["rules"].parts(choice.rules)
-    wanted = [PARTS.index(name) for name in TEMPO_AND_KEY] if way == "tempo and key" else slice(None)
-    return parts[wanted].sum(axis=0, dtype=np.float64)
-
-
 def print_question(question: Question, weights: Mapping[str, Weights], ways: Sequence[str]) -> None:
     """Print how each way does, and how they differ."""
     asked = list(choices(question, "model" in ways))
-    everything = Candidates(tuple(beat.item.id for beat in question.beats), ())
-    rows = {
-        way: [
-            chance_row(Partner(everything, one.truth))
-            if way == "chance"
-            else score_similarities(one.truth, scores(one, way, weights))
-            for one in asked
-        ]
-        for way in ways
-    }
-    among = rows["chance"][0]["candidates"]
+    table = table_of_ways(question, weights, ways)
+    rows = {way: table[table["way"] == way] for way in ways}
+    among = table["candidates"].max()
     print(f"\n{question.name}: {len(asked)} takes, among {among:.0f} beats\n")
     print("| | " + " | ".join(MEASURES.values()) + " | confidence off by |")
     print("| --- " * (len(MEASURES) + 2) + "|")
     for way in ways:
-        cells = [str(bootstrap_interval([row[name] for row in rows[way]])) for name in MEASURES]
+        cells = [str(bootstrap_interval(rows[way][name].to_numpy())) for name in MEASURES]
         print(f"| {way} | {' | '.join(cells)} | {_off(asked, way, weights)} |")
     pairs = [(one, other) for place, one in enumerate(ways) for other in ways[:place] if other != "chance"]
     found = []
     for one, other in pairs:
-        ours, theirs = ([row["reciprocal_rank"] for row in rows[way]] for way in (one, other))
+        ours, theirs = (rows[way]["reciprocal_rank"].to_numpy() for way in (one, other))
         same = np.allclose(ours, theirs)
         found.append((paired_bootstrap(ours, theirs), 1.0 if same else float(wilcoxon(ours, theirs).pvalue)))
     print("\n| difference of MRR | | p (Wilcoxon, Holm) |\n| --- | --- | --- |")
@@ -297,15 +173,6 @@ def print_speed(weights: Mapping[str, Weights]) -> None:
         )
 
 
-def fitted_on(questions: Sequence[Question], origin: Mapping[str, Any], with_model: bool) -> dict[str, Weights]:
-    """Fit the weights for rules alone, and with the model where there is one."""
-    asked = [choice for question in questions for choice in choices(question, with_model)]
-    found = {"rules": fit(asked, origin, with_model=False)}
-    if with_model:
-        found["model"] = fit(asked, origin, with_model=True)
-    return found
-
-
 def main() -> None:
     """Fit, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -321,7 +188,8 @@ def main() -> None:
         pairing = None if given.pairing is None else PairingModel.from_folder(given.pairing)
         if given.pairs is not None and not given.pairs.exists():
             render_pairs(given.pairs, CORPUS)
-        ear = Ear(pairing, given.cache)
+        torch.set_num_threads(1)  # `Analyzer` says why
+        ear = Ear(Analyzer.load(), pairing, given.cache)
         if given.fit is not None:
             _fit(given, ear, pairing)
         else:
