@@ -8,6 +8,7 @@ until that moment (their equation 4), so that nobody waits for the next fit, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,9 @@ def _confidences(weights: NDArray[np.float64], alpha: float) -> NDArray[np.float
     return confident
 
 
+_Equations: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+
+
 class Collaborative:
     """Scores by factors.
 
@@ -128,6 +132,7 @@ class Collaborative:
         self.known = evidence.factors.known
         self._filled = np.where(self.known[:, None], self.matrix, 0).astype(np.float32)
         self._gram = self._filled.T.astype(np.float64) @ self._filled
+        self._latest: tuple[History, _Equations] | None = None
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Return the preferences; NaN for items that nobody had heard, and everywhere without a like of known ones."""
@@ -143,8 +148,16 @@ class Collaborative:
         towards = np.linalg.solve(system, self._filled[item].astype(np.float64))
         return items, np.maximum(confidences, 0) * (self._filled[items] @ towards)
 
-    def _equations(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    def _equations(self, history: History) -> _Equations:
         """Return the known items of a history, their confidences, and the matrix of the listener's equations."""
+        # A list is scored and then explained item by item, of one history.
+        latest = self._latest
+        if latest is None or latest[0] is not history:
+            latest = (history, self._set_up(history))
+            self._latest = latest
+        return latest[1]
+
+    def _set_up(self, history: History) -> _Equations:
         items, strengths = history.strengths(self.settings.half_life_days)
         items, strengths = items[self.known[items]], strengths[self.known[items]]
         confidences = _confidences(strengths, self.settings.alpha)

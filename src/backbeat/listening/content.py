@@ -34,7 +34,8 @@ class Content:
         if not liked.any():
             return np.full(len(self.vectors), np.nan, dtype=np.float32)
         centres, shares = self.interests(items[liked], strengths[liked])
-        scores = (self.vectors @ centres.T + 0.1 * np.log(shares)).max(axis=1)
+        # A row an interest: the largest of each column is found at once.
+        scores = (centres @ self.vectors.T + 0.1 * np.log(shares)[:, None]).max(axis=0)
         if not liked.all():
             against = (-strengths[~liked]).astype(np.float32) @ self.vectors[items[~liked]]
             scores -= _DISLIKE * (self.vectors @ _unit(against[None])[0])

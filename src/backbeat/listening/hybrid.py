@@ -160,14 +160,13 @@ def amount(counts: NDArray[np.floating] | float) -> NDArray[np.float32]:
 def standardised(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return scores centred and scaled over the items that have one; 0 where there is none."""
     known = np.isfinite(scores)
-    if known.all():
-        centred = scores - scores.mean()
-    elif known.any():
-        centred = np.where(known, scores - scores[known].mean(), 0).astype(np.float32)
-    else:
+    count = np.count_nonzero(known)
+    if not count:
         return np.zeros_like(scores)
-    spread = float(np.sqrt(np.square(centred).sum() / np.count_nonzero(known)))
-    return np.asarray(centred / spread if spread > 1e-9 else np.zeros_like(centred), dtype=np.float32)
+    filled = np.where(known, scores, np.float32(0))
+    centred = (filled - filled.sum() / np.float32(count)) * known
+    spread = float(np.sqrt(centred @ centred / count))
+    return np.asarray(centred / np.float32(spread) if spread > 1e-6 else np.zeros_like(centred), dtype=np.float32)
 
 
 def fit_blend(choices: Sequence[Choice], seed: int) -> Blend:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,14 @@ from backbeat.listening.history import Events
 from backbeat.listening.recommenders import Evidence, Recommender, make, numbered
 from backbeat.recommend.beats.rules import plain_label
 from backbeat.recommend.factors import coded, factors_of
-from backbeat.recommend.items import ItemTable
+from backbeat.recommend.items import Item, ItemTable
 
 if TYPE_CHECKING:
     from backbeat.listening.model import ListeningModel
     from backbeat.recommend.catalogue import Catalogue
 
+# Of those that are kept in memory whole.
+_MOST_ITEMS = 10_000
 _NOTHING = Events.of([], [], [], [])
 
 
@@ -42,6 +45,8 @@ class Tracks:
         A number of each track's style, and the styles as labels are compared.
     vectors, artists, added_at
         As `Evidence` has them.
+    items
+        Those that were recommended of late, by row, as the catalogue has them.
     """
 
     ids: NDArray[np.str_]
@@ -52,6 +57,17 @@ class Tracks:
     vectors: NDArray[np.float32]
     artists: NDArray[np.int64]
     added_at: NDArray[np.float64]
+    items: dict[int, Item] = field(default_factory=dict)
+
+    def item(self, row: int, catalogue: Catalogue) -> Item:
+        """Return an item, read once for as long as the catalogue's items stay as they are."""
+        found = self.items.get(row)
+        if found is None:
+            found = catalogue.get(str(self.ids[row]))
+            if len(self.items) >= _MOST_ITEMS:
+                self.items.clear()
+            self.items[row] = found
+        return found
 
 
 @dataclass(eq=False)
@@ -61,6 +77,13 @@ class Known:
     tracks: Tracks
     evidence: Evidence
     made: dict[str, Recommender] = field(default_factory=dict)
+
+    @cached_property
+    def listeners(self) -> NDArray[np.int64]:
+        """How many listeners played each track, shape (tracks,)."""
+        events = self.evidence.events.where(self.evidence.events.weights > 0)
+        pairs = np.unique(events.users * self.tracks.ids.size + events.items)
+        return np.bincount(pairs % self.tracks.ids.size, minlength=self.tracks.ids.size).astype(np.int64)
 
     def recommender(self, name: str) -> Recommender:
         """Return a recommender, made once for the same evidence; errors as of `recommenders.make`."""

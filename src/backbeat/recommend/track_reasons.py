@@ -38,8 +38,7 @@ def reason(known: Known, history: History, item: int, parts: Mapping[str, float]
 
 
 def _popular(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:
-    events = known.evidence.events
-    count = np.unique(events.users[(events.items == item) & (events.weights > 0)]).size
+    count = int(known.listeners[item])
     if not count:
         return ["new here, and nobody played it yet"]
     return ["one listener played it" if count == 1 else f"{count} listeners played it"]

@@ -223,12 +223,8 @@ class TrackRecommender:
         scores: NDArray[np.float32],
         parts: Mapping[str, NDArray[np.float32]],
     ) -> Iterator[TrackAnswer]:
-        items: dict[int, Item] = {}
-
         def item_of(row: int) -> Item:
-            if row not in items:
-                items[row] = self.catalogue.get(str(known.tracks.ids[row]))
-            return items[row]
+            return known.tracks.item(row, self.catalogue)
 
         def name_of(row: int) -> str:
             return item_of(row).title or item_of(row).id
