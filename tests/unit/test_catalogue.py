@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from catalogues import LABELS, SPACE, addition, filled, item, vector
 from databases import KINDS, fresh_database
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from backbeat.errors import AnnotationError, CatalogueError, ConfigError, UnknownItemError
 from backbeat.recommend.catalogue import Catalogue, load_catalogue
@@ -330,13 +331,21 @@ def test_interactions_that_cannot_be_are_refused(user: str, thing: str, kind: st
         Interaction(user, thing, kind, at)  # type: ignore[arg-type]
 
 
-def test_where_there_is_pgvector_other_programs_can_search(server: str, tmp_path: Path) -> None:
-    engine = create_engine(url := fresh_database(server))
-    with engine.connect() as connection:
-        if not connection.exec_driver_sql("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").first():
-            pytest.skip("pgvector is not installed in this PostgreSQL")
-    with filled(url, 20):
-        asked = text("SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> :v")
-        with engine.connect() as connection:
-            assert connection.execute(asked, {"v": str(vector(7).tolist())}).scalar() == "track-000007"
-    engine.dispose()
+def test_where_there_is_pgvector_other_programs_can_search(server: str) -> None:
+    url = fresh_database(server)
+    with closing_engine(url) as engine, engine.connect() as connection:
+        there = connection.execute(text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")).first()
+    if there is None:
+        pytest.skip("pgvector is not installed in this PostgreSQL")
+    asked = text("SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> :v")
+    with filled(url, 20), closing_engine(url) as engine, engine.connect() as connection:
+        assert connection.execute(asked, {"v": str(vector(7).tolist())}).scalar() == "track-000007"
+
+
+@contextmanager
+def closing_engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

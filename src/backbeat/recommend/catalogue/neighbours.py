@@ -65,13 +65,10 @@ def exact(
     rows: VectorRows, vector: NDArray[np.float32], count: int, places: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the places of the nearest vectors and their inner products, nearest first; only of `places` if given."""
-    if places is None:
-        scores = rows.matrix @ vector
-        found = best(scores, count)
-        return found, scores[found]
-    scores = rows.matrix[places] @ vector
+    # Row by row, on one thread: the same to the last bit whatever the others are, and not slowed by who else computes.
+    scores = np.vecdot(rows.matrix if places is None else rows.matrix[places], vector)
     found = best(scores, count)
-    return places[found], scores[found]
+    return found if places is None else places[found], scores[found]
 
 
 @dataclass(frozen=True, eq=False)
