@@ -103,7 +103,7 @@ def test_every_stage_runs_and_leaves_what_it_promises(built: tuple[Path, str]) -
     stages, names = ("corpus", "validate", "features", "stems"), ("rendered", "pairs", "mine", "multitracks")
     corpora = {f"{stage}@{name}" for stage in stages for name in names}
     models = {f"{stage}@{task}" for stage in ("train", "evaluate") for task in TASKS}
-    assert ran(output) == {*corpora, *models, "listeners", "reference", "report"}
+    assert ran(output) == {*corpora, *models, "listeners", "recommenders", "reference", "report"}
     for task in TASKS:
         spec = json.loads((folder / f"models/{task}/spec.json").read_text())
         assert spec["run"]
@@ -125,7 +125,7 @@ def test_metrics_and_plots_are_known_to_dvc(built: tuple[Path, str]) -> None:
     folder, _ = built
     shown = json.loads(run(folder, "dvc", "metrics", "show", "--json").splitlines()[-1])
     (workspace,) = shown.values()
-    assert {Path(name).stem for name in workspace["data"]} == set(TASKS)
+    assert {Path(name).stem for name in workspace["data"]} == {*TASKS, "recommenders"}
     run(folder, "dvc", "plots", "show", "--out", "plots")
     assert (folder / "plots/index.html").is_file()
 
@@ -156,7 +156,7 @@ def test_a_beat_parameter_reruns_the_beat_model_only(built: tuple[Path, str]) ->
     try:
         path.write_text(before.replace("learning_rate: 3.0e-3", "learning_rate: 2.0e-3"))
         assert path.read_text() != before
-        assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "reference", "report"}
+        assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "recommenders", "reference", "report"}
     finally:
         path.write_text(before)
 
@@ -170,7 +170,7 @@ def test_one_annotation_reruns_what_depends_on_it(built: tuple[Path, str]) -> No
     stages = ran(run(folder, "dvc", "repro"))
     changed = {"corpus@mine", "validate@mine", "train@beat", "evaluate@beat", "reference", "report"}
     # which hears no difference, so that nothing is learnt anew
-    assert stages == {*changed, "listeners"}
+    assert stages == {*changed, "listeners", "recommenders"}
 
 
 def test_a_broken_annotation_stops_the_pipeline_with_file_and_line(built: tuple[Path, str]) -> None:
