@@ -156,7 +156,13 @@ def test_a_beat_parameter_reruns_the_beat_model_only(built: tuple[Path, str]) ->
     try:
         path.write_text(before.replace("learning_rate: 3.0e-3", "learning_rate: 2.0e-3"))
         assert path.read_text() != before
-        assert ran(run(folder, "dvc", "repro")) == {"train@beat", "evaluate@beat", "recommenders", "reference", "report"}
+        assert ran(run(folder, "dvc", "repro")) == {
+            "train@beat",
+            "evaluate@beat",
+            "recommenders",
+            "reference",
+            "report",
+        }
     finally:
         path.write_text(before)
 
