@@ -86,16 +86,6 @@ class Key:
         major = TONICS.index(self.tonic) + (0 if self.mode == "major" else 3)
         return f"{(7 * major + 7) % 12 + 1}{'B' if self.mode == 'major' else 'A'}"
 
-    @classmethod
-    def from_camelot(cls, code: str) -> Key:
-        """Read "8A"; AnnotationError unless it is 1 to 12 and A or B."""
-        text = code.strip().upper()
-        number, letter = text[:-1], text[-1:]
-        if not number.isdecimal() or not 1 <= int(number) <= 12 or letter not in ("A", "B"):
-            raise AnnotationError(f"{code!r} is not a place on the circle of fifths such as 8A")
-        major = 7 * (int(number) - 8) % 12
-        return cls(TONICS[major], "major") if letter == "B" else cls(TONICS[(major - 3) % 12], "minor")
-
     def __str__(self) -> str:
         return f"{self.tonic} {self.mode}"
 
