@@ -34,7 +34,8 @@ class Described:
     descriptors
         What was measured of it.
     vectors
-        By space: "genre:HASH", and "pairing:HASH", as a beat, where there is a model for pairing.
+        By space: "genre:HASH", as the network gives it and so of any length, and "pairing:HASH", as a beat and of
+        length 1, where there is a model for pairing.
     take_vector
         The vector of pairing as a take, shape (length,); None without a model for pairing.
     fingerprint
