@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 from asking import ROOT, answer, request, running
@@ -60,9 +63,11 @@ def main() -> None:
             found |= {"ready_s": ready_s, "warm_s": asyncio.run(warm(port))}
             for name, ask in questions(given.items, given.listeners, take).items():
                 turns = given.turns // 3 if "take" in name else given.turns
-                before = cpu_s(process)
+                before, stages = cpu_s(process), stages_s(port)
                 found[name] = told(asyncio.run(timed(port, ask, turns)))
                 found[name]["cpu_ms"] = round(1000 * (cpu_s(process) - before) / (turns + WARM_UP), 2)
+                spent = stages_s(port) - stages
+                found[name]["stages_ms"] = {one: round(1000 * spent[one] / (turns + WARM_UP), 1) for one in spent}
                 print(name, found[name], flush=True)
             found["memory_mib"] = {"answering process": answering_mib(process), "all processes": memory_mib(process)}
     write_json(given.output, found)
@@ -200,6 +205,13 @@ def cpu_s(process: psutil.Process) -> float:
     return total
 
 
+def stages_s(port: int) -> Counter[str]:
+    """Return the seconds that each stage of requests took so far: hear, judge, choose."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    pattern = re.compile(r'backbeat_stage_seconds_sum\{.*?stage="(\w+)".*?\} (\S+)')
+    return Counter({name: float(value) for name, value in pattern.findall(text)})
+
+
 def answering_mib(process: psutil.Process) -> float:
     """Return the memory of the process that answers: of those of the service, the largest."""
     return max(one.memory_info().rss for one in process.children(recursive=True)) / 2**20
@@ -212,6 +224,8 @@ def show(found: dict[str, Any]) -> None:
         if isinstance(times, dict) and "p50_ms" in times:
             table.add_row(name, *(f"{times[part]:.1f}" for part in ("p50_ms", "p95_ms", "p99_ms", "max_ms", "cpu_ms")))
     Console().print(table)
+    stages = found["beat for a take"]["stages_ms"]
+    Console().print("a take, mean ms by stage: " + ", ".join(f"{name} {stages[name]:.0f}" for name in stages))
     told_of = found["memory_mib"]
     Console().print(
         f"{found['items']:,} tracks and as many beats, synthetic, made in {found['making_s']:.0f} s; in memory "
