@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,16 @@ _GENRE = "genre:"
 
 
 def open_catalogue(settings: Settings) -> Catalogue:
-    """Open the catalogue that the settings name, which is made where there is none; errors as `Catalogue.open`."""
-    from backbeat.recommend.catalogue import Catalogue
+    """Open the catalogue that the settings name, which is made where there is none; errors as `Catalogue.open`.
 
-    return Catalogue.open(settings.recommend.catalogue or str(settings.place(_FOLDER)), make=True)
+    Indexes and audio lie in the state where it is a server's database, beside it where it is a file.
+    """
+    from backbeat.recommend.catalogue import Catalogue, load_catalogue
+    from backbeat.recommend.catalogue.settings import named
+
+    own = replace(load_catalogue(), folder=str(settings.place(_FOLDER).absolute()), database="")
+    where = settings.recommend.catalogue
+    return Catalogue(named(where, own) if where else own)
 
 
 def similar_items(

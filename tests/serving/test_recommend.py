@@ -22,6 +22,7 @@ from backbeat.music import Key
 from backbeat.recommend.catalogue import Catalogue
 from backbeat.recommend.interactions import Interaction
 from serving import recommending
+from serving.cataloguing import open_catalogue
 from serving.keys import KeyStore
 from serving.settings import Settings
 
@@ -159,6 +160,15 @@ def test_what_is_not_known_is_not_found(settings: Settings) -> None:
     answers = ask(settings, *asked, choosing=True)
     assert codes(answers) == ["unknown_item"] * len(asked)
     assert {answer.status_code for answer in answers} == {404}
+
+
+def test_where_the_catalogue_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKBEAT_CATALOGUE__FOLDER", "elsewhere")  # of the command line's
+    places = {"": tmp_path / "catalogue", f"sqlite:///{tmp_path}/music/all.db": tmp_path / "music"}
+    for where, place in {**places, str(tmp_path / "own"): tmp_path / "own"}.items():
+        opened = open_catalogue(settings_of(tmp_path, recommend__catalogue=where))
+        assert (opened.place, opened.count()) == (place, 0)
+        opened.close()
 
 
 def test_an_empty_catalogue_says_what_to_do(tmp_path: Path) -> None:
