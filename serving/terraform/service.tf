@@ -31,6 +31,7 @@ resource "aws_ecs_task_definition" "service" {
       { name = "BACKBEAT_SERVING__MODELS__REGISTRY", value = local.mlflow_url },
       { name = "BACKBEAT_SERVING__JOBS__DATABASE", value = local.database_url },
       { name = "BACKBEAT_SERVING__MONITORING__DATABASE", value = local.database_url },
+      { name = "BACKBEAT_SERVING__RECOMMEND__CATALOGUE", value = local.database_url },
       { name = "PGSSLMODE", value = "require" },
     ]
 

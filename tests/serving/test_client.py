@@ -35,7 +35,7 @@ def test_the_client_says_what_the_library_says(service: Service, song: Path, tmp
         assert there.descriptors is None
         assert client.analyze(song, descriptors=True).descriptors.quality.silence_share < 1
         assert set(client.analyze_fields(song, ["key"])) == {"schema_version", "key", "models", "warnings"}
-        assert set(client.models()) == {"beat", "onset", "genre"}
+        assert set(client.models()) >= {"beat", "onset", "genre"}
         (tmp_path / "words.wav").write_text("words")
         with pytest.raises(ServiceError, match="is not audio") as caught:
             client.analyze(tmp_path / "words.wav")

@@ -502,6 +502,7 @@ def test_the_dashboard_is_whole() -> None:
         "Jobs and cache",
         "Models",
         "Drift and alerts",
+        "Recommendation",
         "Memory",
     ]
     taken: set[tuple[int, int]] = set()
