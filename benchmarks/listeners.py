@@ -45,7 +45,7 @@ from backbeat.settings import read_settings
 from backbeat.statistics import bootstrap_interval, paired_bootstrap
 from backbeat.tracking import Tracking
 from backbeat.training import Places, TaskSettings, TrainerSettings, train
-from pipelines.listeners import TimeShares, label_lines, simulated
+from pipelines.listeners import HeardTrack, TimeShares, embedded, label_lines, simulated
 
 START_S, SHARES = 1_767_225_600.0, TimeShares(0.15, 0.15)
 WORLDS = {"both": TasteParams(), "heard": TasteParams(scene=0.0), "scene": TasteParams(heard=0.0)}
@@ -78,24 +78,17 @@ def items_of(corpus: Corpus, folder: Path) -> ItemSet:
         return read_items(folder)
     model = shipped_models()["genre"]
     classifier = GenreClassifier.from_folder(model)
-    front_end, tracks = LogMel(classifier.spec.features), sorted(corpus.tracks, key=lambda track: track.id)
-    vectors, levels = [], []
-    for track in tracks:
-        rate_hz = classifier.spec.features.sample_rate_hz
-        heard = log_mel(decode(corpus.root / track.path, sample_rate_hz=rate_hz, mono=True).mono, front_end)
-        vectors.append(classifier.embed(heard))
-        levels.append(float(heard.mean()))
-    found = ItemSet(
-        ids=tuple(f"rendered.{track.id}" for track in tracks),
-        labels=tuple(track.genre for track in tracks),
-        artists=("",) * len(tracks),
-        tempo_bpm=np.array([np.nan if track.tempo_bpm is None else track.tempo_bpm for track in tracks]),
-        energy=np.array(levels),
-        added_at=np.zeros(len(tracks)),
-        vectors=np.stack(vectors).astype(np.float32),
-        space=f"genre:{sha256_file(model / WEIGHTS)[:12]}",
-        features=classifier.spec.features,
-    )
+    params = classifier.spec.features
+    front_end, paths = LogMel(params), {track.id: corpus.root / track.path for track in corpus.tracks}
+
+    def spectrogram_of(track: HeardTrack) -> NDArray[np.float32]:
+        return log_mel(decode(paths[track.id], sample_rate_hz=params.sample_rate_hz, mono=True).mono, front_end)
+
+    tracks = [
+        HeardTrack("rendered", track.id, track.genre, np.nan if track.tempo_bpm is None else track.tempo_bpm)
+        for track in sorted(corpus.tracks, key=lambda track: track.id)
+    ]
+    found = embedded(tracks, spectrogram_of, classifier, f"genre:{sha256_file(model / WEIGHTS)[:12]}")
     write_items(folder, found)
     return found
 

@@ -6,7 +6,7 @@ The listeners are simulated, or a file of one's own says what real ones did (`li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +92,16 @@ def _tempo_bpm(times_s: object) -> float:
     return 60 / float(np.median(gaps_s)) if gaps_s.size else float("nan")
 
 
-def embedded(tracks: Sequence[HeardTrack], store: FeatureStore, classifier: GenreClassifier, space: str) -> ItemSet:
+def embedded(
+    tracks: Sequence[HeardTrack],
+    spectrogram_of: Callable[[HeardTrack], NDArray[np.float32]],
+    classifier: GenreClassifier,
+    space: str,
+) -> ItemSet:
     """Hear every track: its embedding, and its mean level as its energy."""
     vectors, levels = [], []
     for track in tracks:
-        spectrogram = store.get(track.corpus, track.id).astype(np.float32)
+        spectrogram = spectrogram_of(track)
         vectors.append(classifier.embed(spectrogram))
         levels.append(float(spectrogram.mean()))
     return ItemSet(
@@ -170,7 +175,12 @@ def gathered(
         return read_items(source), recorded(source / EXPORTED)
     classifier = GenreClassifier.from_folder(model)
     space = space_of("genre", sha256_file(model / WEIGHTS))
-    items = embedded(heard_tracks(labels), FeatureStore(features), classifier, space)
+    store = FeatureStore(features)
+
+    def spectrogram_of(track: HeardTrack) -> NDArray[np.float32]:
+        return store.get(track.corpus, track.id).astype(np.float32)
+
+    items = embedded(heard_tracks(labels), spectrogram_of, classifier, space)
     if settings.source:
         return items, recorded(source)
     items, table, _ = simulated(items, settings.simulator, settings.start_s)

@@ -30,7 +30,7 @@ from backbeat.listening.sessions import simulate
 from backbeat.listening.simulator import ExposureParams, SimulatorParams, Sounds, TasteParams, build_world
 from backbeat.tracking import Tracking
 from backbeat.training import Places, TaskSettings, TrainerSettings, train
-from pipelines.listeners import TimeShares, label_lines, simulated, split_of
+from pipelines.listeners import TimeShares, heard_tracks, label_lines, simulated, split_of
 
 TRACKS, SIZE, START_S = 120, 12, 1.7e9
 SMALL = SimulatorParams(listeners=80, days=60.0, sessions_a_day=0.3, taste=TasteParams(scenes=6))
@@ -318,6 +318,25 @@ def test_items_come_back_as_they_were(tmp_path: Path) -> None:
     np.save(tmp_path / "listening/vectors.npy", items.vectors[:3])
     with pytest.raises(CorpusError, match="120 items and 3 vectors"):
         read_items(tmp_path / "listening")
+
+
+def test_tracks_of_pairs_are_no_tracks_to_listen_to(tmp_path: Path) -> None:
+    lines = {
+        "audio/songs": [{"id": "b"}, {"id": "a"}],
+        "genre/songs": [{"id": "a", "genre": "jazz"}],
+        "beat/songs": [{"id": "a", "times_s": [0.0, 0.5, 1.0, 1.51]}],
+        "audio/halves": [{"id": "c"}],
+        "pairing/halves": [{"id": "c"}],
+        "pairing/songs": [],
+    }
+    for name, several in lines.items():
+        write_text(tmp_path / f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in several))
+    first, second = heard_tracks(tmp_path)
+    assert (first.corpus, first.id, first.label, first.tempo_bpm) == ("songs", "a", "jazz", 120.0)
+    assert (second.id, second.label) == ("b", "")
+    assert np.isnan(second.tempo_bpm)
+    with pytest.raises(CorpusError, match="no corpus has tracks"):
+        heard_tracks(tmp_path / "nothing")
 
 
 def test_splits_lie_one_after_the_other(listening: Listening) -> None:
