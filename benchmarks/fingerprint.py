@@ -36,7 +36,7 @@ import backbeat.audio.fingerprint as package
 from backbeat.audio import decode
 from backbeat.audio.fingerprint import FingerprintIndex, fingerprint
 from backbeat.audio.fingerprint.coding import from_bytes, to_bytes
-from backbeat.audio.fingerprint.index import LEAST_MATCHED, LEAST_SCORE, SPEEDS
+from backbeat.audio.fingerprint.index import LEAST_MATCHED, LEAST_S, LEAST_SCORE, SPEEDS
 from backbeat.audio.fingerprint.peaks import FRAMES_PER_S, Peaks
 from backbeat.audio.mixing import resample
 from backbeat.audio.roundtrip import codec_roundtrip
@@ -205,17 +205,18 @@ def jobs_of(folder: Path, paths: Sequence[Path], name: str, changed: int) -> lis
 
 @dataclass(frozen=True)
 class Answer:
-    """What an index answers: the right track's score, matched peaks and offset error, and the best wrong ones.
+    """What an index answers: of the right track and of the best wrong one score, peaks matched and seconds that agree.
 
     `found`: the right track came first; `false`: anything wrong was answered at all; `false_without`: anything would be
-    answered were the right track not in the index.
+    answered were the right track not in the index; `off_s`: by how much the offset is wrong.
     """
 
     found: bool
     false: bool
     false_without: bool
     right: tuple[float, int, float]
-    wrong: tuple[float, int]
+    wrong: tuple[float, int, float]
+    off_s: float
     taken_s: float
 
 
@@ -224,16 +225,21 @@ def answer(index: FingerprintIndex, excerpt: bytes, right: str, start_s: float) 
     begun = time.perf_counter()
     matches = index.find(excerpt)
     taken_s = time.perf_counter() - begun
-    everything = [one for speed in SPEEDS for one in index.find(excerpt, least=0.0, least_matched=1, speeds=(speed,))]
-    own = max((one for one in everything if one.id == right), key=lambda one: one.matched, default=None)
-    other = [(one.score, one.matched) for one in everything if one.id != right]
-    passed = [score >= LEAST_SCORE and matched >= LEAST_MATCHED for score, matched in other]
+    everything = [
+        match
+        for speed in SPEEDS
+        for match in index.find(excerpt, least=0.0, least_matched=1, least_s=0.0, speeds=(speed,))
+    ]
+    own = max((match for match in everything if match.id == right), key=lambda match: match.matched, default=None)
+    other = [(match.score, match.matched, match.overlap_s) for match in everything if match.id != right]
+    limits = (LEAST_SCORE, LEAST_MATCHED, LEAST_S)
     return Answer(
         found=bool(matches) and matches[0].id == right,
         false=any(match.id != right for match in matches),
-        false_without=any(passed),
-        right=(0.0, 0, np.nan) if own is None else (own.score, own.matched, abs(own.offset_s - start_s)),
-        wrong=max(other, key=lambda one: one[1], default=(0.0, 0)),
+        false_without=any(all(value >= limit for value, limit in zip(found, limits, strict=True)) for found in other),
+        right=(0.0, 0, 0.0) if own is None else (own.score, own.matched, own.overlap_s),
+        wrong=max(other, key=lambda one: one[1], default=(0.0, 0, 0.0)),
+        off_s=float("nan") if own is None else abs(own.offset_s - start_s),
         taken_s=taken_s,
     )
 
@@ -290,12 +296,14 @@ def found_table(rows: Mapping[str, tuple[Sequence[bool] | None, Sequence[bool]]]
 
 def margins_table(rights: Sequence[Answer], everyone: Sequence[Answer]) -> Table:
     """Return how far right and wrong recordings are from each other."""
-    table = Table("least, 1 %, median, 99 %, most", "score", "peaks matched", "offset error, ms")
-    off_ms = [1000 * one.right[2] for one in rights if not np.isnan(one.right[2])]
-    right = [[one.right[column] for one in rights] for column in (0, 1)]
-    wrong = [[one.wrong[column] for one in everyone] for column in (0, 1)]
-    table.add_row("right track", spread(right[0], 3), spread(right[1], 0), spread(off_ms, 1))
-    table.add_row("best wrong track", spread(wrong[0], 3), spread(wrong[1], 0), "")
+    table = Table("least, 1 %, median, 99 %, most", "score", "peaks matched", "seconds agreed", "offset error, ms")
+    off_ms = [1000 * one.off_s for one in rights if not np.isnan(one.off_s)]
+    for name, found, off in (
+        ("right track", [one.right for one in rights], spread(off_ms, 1)),
+        ("best wrong track", [one.wrong for one in everyone], ""),
+    ):
+        columns = [spread([one[column] for one in found], digits) for column, digits in ((0, 3), (1, 0), (2, 1))]
+        table.add_row(name, *columns, off)
     return table
 
 
@@ -391,7 +399,7 @@ def main(
     workers: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
 ) -> None:
     """Measure and print."""
-    console = Console(width=150)
+    console = Console(width=160)
     known, others = (
         all_asked(jobs_of(folder, rendered(folder, seed, count, seconds), f"seed-{seed}", changed), workers)
         for seed, count in zip(seeds, (tracks, unknown), strict=True)
