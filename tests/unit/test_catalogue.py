@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from catalogues import LABELS, SPACE, addition, filled, item, vector
 from databases import KINDS, fresh_database
@@ -17,7 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from backbeat.errors import AnnotationError, CatalogueError, ConfigError, UnknownItemError
 from backbeat.recommend.catalogue import Catalogue, load_catalogue
-from backbeat.recommend.interactions import Interaction
+from backbeat.recommend.interactions import Interaction, read_interactions
 from backbeat.recommend.items import row_of, table_of
 
 
@@ -340,6 +341,36 @@ def test_where_there_is_pgvector_other_programs_can_search(server: str) -> None:
     asked = text("SELECT id FROM catalogue_vectors JOIN catalogue_items USING (number) ORDER BY vector <#> :v")
     with filled(url, 20), closing_engine(url) as engine, engine.connect() as connection:
         assert connection.execute(asked, {"v": str(vector(7).tolist())}).scalar() == "track-000007"
+
+
+def test_interactions_come_from_csv_and_parquet_alike(tmp_path: Path) -> None:
+    rows = {"user": ["ann", "bob"], "item": ["x", "y"], "kind": ["play", "like"]}
+    pd.DataFrame({**rows, "at": ["1772366400", "2026-03-01T12:00:00Z"]}).to_csv(tmp_path / "some.csv", index=False)
+    moments = pd.to_datetime(["2026-03-01T12:00:00", "2026-03-01T12:00:00"])
+    pd.DataFrame({**rows, "at": moments}).to_parquet(tmp_path / "some.parquet")
+    expected = [Interaction("ann", "x", "play", 1772366400.0), Interaction("bob", "y", "like", 1772366400.0)]
+    assert read_interactions(tmp_path / "some.csv") == expected
+    assert read_interactions(tmp_path / "some.parquet") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("user,item,kind\n", "some.csv: lacks the column at"),
+        ("user,item,kind,at\nann,x,play,1\nann,x,hear,1\n", "some.csv:3: kind 'hear'"),
+        ("user,item,kind,at\nann,x,play,soon\n", "some.csv:2: time 'soon' must be seconds since 1970 or a date"),
+        ("user,item,kind,at\nann,x,play,\n", "some.csv:2: "),
+        ("user,item,kind,at\n,x,play,1\n", "some.csv:2: user ''"),
+        ("", "some.csv: cannot be read"),
+    ],
+)
+def test_a_wrong_row_of_interactions_is_told_with_its_line(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text(content)
+    with pytest.raises(AnnotationError, match=told):
+        read_interactions(path)
+    with pytest.raises(AnnotationError, match=r"from .csv and .parquet"):
+        read_interactions(tmp_path / "some.txt")
 
 
 @contextmanager

@@ -235,6 +235,12 @@ def test_the_command_line(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(run("catalogue", "show", "song", "--json").out)["label"] == "trap"
     assert "8" in run("catalogue", "show", "track-000001").out
     assert run("catalogue", "duplicates").err == "0 pairs\n"
+    plays = tmp_path / "plays.csv"
+    plays.write_text("user,item,kind,at\nann,song,play,10\nann,song,like,2026-03-01\n")
+    assert run("catalogue", "import", plays).out == "2 of 2 interactions added\n"
+    assert run("catalogue", "import", plays).out == "0 of 2 interactions added\n"
+    assert run("catalogue", "forget", "ann").out == "ann: removed (2 interactions)\n"
+    assert "no user 'ann'" in run("catalogue", "forget", "ann").err
     assert "no item 'nothing'" in run("catalogue", "remove", "song", "nothing").err
     assert run("catalogue", "remove", "song").out.startswith("song: removed (1 items, 1 descriptors")
     assert "no item 'song'" in run("catalogue", "show", "song").err

@@ -15,7 +15,7 @@ from describers import StandIn, write_music
 from test_cli import run  # noqa: F401 (a fixture)
 from tiny_models import save_tiny_models
 
-from backbeat.errors import ModelError
+from backbeat.errors import CatalogueError, ModelError
 from backbeat.files import sha256_file, write_json
 from backbeat.model import check_hash, hash_file, record_hash
 from backbeat.recommend import maintenance
@@ -52,7 +52,7 @@ def test_items_are_heard_again_by_a_new_model(catalogue: Catalogue, tmp_path: Pa
     catalogue.add(item(10, path=""), {SPACE: vector(10)})
     describer = StandIn(NEW)
     steps = list(maintenance.reindex(catalogue, [NEW], lambda: describer))
-    assert steps[0].what == f"hear 4 items again for vectors (4 without {NEW})"
+    assert steps[0].what == f"hear 4 items again (4 without {NEW})"
     assert describer.heard == []
     assert catalogue.spaces() == {SPACE: 4}
     told = done(steps)
@@ -68,6 +68,21 @@ def test_items_are_heard_again_by_a_new_model(catalogue: Catalogue, tmp_path: Pa
     assert done(steps)[-1] == "1 items"
     assert (catalogue.factors() or ("", ()))[1] == ("0",)
     assert len(list(maintenance.reindex(catalogue, [SPACE], lambda: describer))) == 2
+
+
+def test_fingerprints_of_another_version_are_taken_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    add_files(catalogue, [write_music(tmp_path / "song.wav", 1, 5.0)], StandIn(), kind="track")
+    mark = catalogue.fingerprint("song")
+    catalogue.put_fingerprint("song", b"of another version")
+    catalogue.add(item(9, path=""), {SPACE: vector(9)}, b"of another version")
+    with pytest.raises(CatalogueError, match="backbeat maintenance reindex"):
+        catalogue.same_recording(mark)
+    steps = list(maintenance.reindex(catalogue, [SPACE], StandIn))
+    assert steps[0].what == "hear 2 items again (2 with a fingerprint of another version)"
+    assert done(steps)[0] == "1 heard; 1 could not be: track-000009: its audio is not known"
+    assert catalogue.fingerprint("song") == mark
+    assert catalogue.fingerprint("track-000009") == b""
+    assert [match.id for match in catalogue.same_recording(mark)] == ["song"]
 
 
 def test_vacuum_leaves_nothing_of_many_that_were_moved_about(tmp_path: Path) -> None:

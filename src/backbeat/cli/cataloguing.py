@@ -87,23 +87,28 @@ def add(
 @catalogue_app.command(
     "import",
     epilog="Examples: [bold]backbeat catalogue import data/corpora/mine[/bold]; "
-    "[bold]backbeat catalogue import items.csv[/bold]",
+    "[bold]backbeat catalogue import items.csv[/bold]; [bold]backbeat catalogue import plays.parquet[/bold]",
 )
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="CORPUS|CSV", help="A corpus folder, or a table of items.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="CORPUS|TABLE", help="A corpus folder, or a table of items or interactions.")
+    ],
     kind: _Kind = "track",
     keep_audio: _Keep = False,
     on_duplicate: _Duplicates = "skip",
     replace: Annotated[bool, typer.Option("--replace", help="Replace items of the same id (CSV).")] = False,
     catalogue: _Where = None,
 ) -> None:
-    """Take in a corpus, whose annotations go before what is heard, or items that were described elsewhere.
+    """Take in a corpus, whose annotations go before what is heard, items described elsewhere, or interactions.
 
     A CSV file has the columns id, kind, duration_s and descriptors (JSON, as `backbeat catalogue show --json` prints
     them), and may have title, artist, label, path, sha256, source, licence, added_at and vector:SPACE (a JSON list).
+    Interactions, in CSV or Parquet, have user, item, kind (play, like, save, skip, dislike) and at (seconds since 1970,
+    or a date); what is there already is not taken twice.
     """
     from backbeat.corpus.contract import read_corpus
-    from backbeat.recommend.catalogue.importing import add_corpus, read_items
+    from backbeat.recommend.catalogue.importing import add_corpus, is_of_interactions, read_items
+    from backbeat.recommend.interactions import read_interactions
 
     checked, duplicates = _kind(kind), _on_duplicate(on_duplicate)
     if source.is_dir():
@@ -121,6 +126,11 @@ def import_(
         _report(added)
         return
     # All of it is read before anything is kept.
+    if is_of_interactions(source):
+        interactions = read_interactions(source)
+        with _opened(catalogue) as opened:
+            typer.echo(f"{opened.add_interactions(interactions)} of {len(interactions)} interactions added")
+        return
     additions = list(read_items(source))
     with _opened(catalogue, make=True) as opened:
         typer.echo(f"{opened.add_many(additions, replace=replace)} added")
@@ -210,6 +220,17 @@ def remove(
         for item in items:
             gone = ", ".join(f"{count} {name}" for name, count in opened.remove(item).items() if count)
             typer.echo(f"{item}: removed ({gone})")
+
+
+@catalogue_app.command("forget", epilog="Example: [bold]backbeat catalogue forget ann[/bold]")
+def forget(
+    users: Annotated[list[str], typer.Argument(metavar="USER...", help="As interactions name them.")],
+    catalogue: _Where = None,
+) -> None:
+    """Remove users: all that they did. What was learned of it goes with the next `backbeat maintenance reindex`."""
+    with _opened(catalogue) as opened:
+        for user in users:
+            typer.echo(f"{user}: removed ({opened.forget_user(user)['interactions']} interactions)")
 
 
 @catalogue_app.command("duplicates", epilog="Example: [bold]backbeat catalogue duplicates --json[/bold]")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from backbeat.errors import AnnotationError
+from backbeat.errors import AnnotationError, BackbeatError
 from backbeat.files import write_text
 from backbeat.recommend.items import check_id
 
@@ -119,7 +119,7 @@ def read_interactions(path: Path) -> list[Interaction]:
     for number, (user, item, kind, at) in enumerate(zip(*(table[name] for name in _COLUMNS), strict=True)):
         try:
             found.append(Interaction(str(user), str(item), kind, _seconds(at)))
-        except Exception as error:
+        except (ValueError, TypeError, BackbeatError) as error:
             problem = error.problem if isinstance(error, AnnotationError) else str(error)
             raise AnnotationError(problem, path, number + first) from None
     return found

@@ -71,12 +71,14 @@ def reindex(
     """
     wanted = tuple(spaces)
     lacking = {space: catalogue.lacking(space) for space in wanted}
-    items = sorted({item for found in lacking.values() for item in found})
+    outdated = catalogue.recordings.outdated()
+    items = sorted({*outdated, *(item for found in lacking.values() for item in found)})
     if items:
-        told = ", ".join(f"{len(found)} without {space}" for space, found in lacking.items() if found)
+        told = [f"{len(found)} without {space}" for space, found in lacking.items() if found]
+        told += [f"{len(outdated)} with a fingerprint of another version"] if outdated else []
         yield Step(
-            f"hear {len(items)} items again for vectors ({told})",
-            lambda telling: _heard_again(catalogue, items, wanted, describer(), telling),
+            f"hear {len(items)} items again ({', '.join(told)})",
+            lambda telling: _heard_again(catalogue, items, wanted, {id_ for id_, _ in outdated}, describer(), telling),
         )
     yield Step("index the fingerprints anew", lambda _: f"{catalogue.recordings.build()} recordings")
     yield Step("index the vectors anew where there are many", lambda _: _indexed(catalogue))
@@ -88,21 +90,30 @@ def reindex(
 
 
 def _heard_again(
-    catalogue: Catalogue, items: list[tuple[str, str]], spaces: tuple[str, ...], describer: Describes, telling: Telling
+    catalogue: Catalogue,
+    items: list[tuple[str, str]],
+    spaces: tuple[str, ...],
+    outdated: set[str],
+    describer: Describes,
+    telling: Telling,
 ) -> str:
+    """Put vectors and fingerprints in their places; fingerprints that nothing can read any more go in any case."""
     missed = []
     for done, (id_, path) in enumerate(items):
         telling(done / len(items), id_)
+        mark, vectors = b"", {}
         try:
             if not path:
                 raise AudioError(id_, "its audio is not known")
-            vectors = describer.describe(path).vectors
+            described = describer.describe(path)
+            mark, vectors = described.fingerprint, dict(described.vectors)
         except AudioError as error:
             missed.append(f"{id_}: {error.cause}")
-            continue
         for space in spaces:
             if space in vectors:
                 catalogue.put_vectors(space, [id_], vectors[space][None])
+        if id_ in outdated:
+            catalogue.put_fingerprint(id_, mark)
     heard = f"{len(items) - len(missed)} heard"
     return f"{heard}; {len(missed)} could not be: {'; '.join(missed)}" if missed else heard
 

@@ -97,6 +97,18 @@ def add_starter(
         )
 
 
+def is_of_interactions(path: Path) -> bool:
+    """Tell whether a table is of interactions, by its columns or as only those are kept in Parquet; not of items."""
+    if path.suffix.lower() == ".parquet":
+        return True
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            columns = next(csv.reader(stream), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AnnotationError(f"cannot be read: {error}", path) from None
+    return "user" in columns
+
+
 def read_items(path: Path) -> Iterator[Addition]:
     """Read items that were described elsewhere, a row of a CSV file each.
 

@@ -175,7 +175,7 @@ class Neighbours:
         self.path = folder / f"{name}.hnsw"
         self.settings = settings
         self._graph: Graph | None = None
-        self._since: tuple[VectorRows, NDArray[np.int64]] | None = None
+        self._since: tuple[Graph, VectorRows, NDArray[np.int64]] | None = None
 
     def nearest(
         self,
@@ -216,23 +216,32 @@ class Neighbours:
 
     def _ready(self, rows: VectorRows, latest: Callable[[], tuple[VectorRows, int]]) -> tuple[Graph, NDArray[np.int64]]:
         """Return an index that knows most of the vectors, and the places of those that it does not know."""
-        graph = self._graph or Graph.read(self.path, self.settings)
-        if graph is None or self._stale(graph, rows):
+        graph, since = self._known(rows)
+        if graph is None or self._stale(since, rows):
             graph = self._made_anew(latest)
-        if self._graph is not graph or self._since is None or self._since[0] is not rows:
-            self._graph, self._since = graph, (rows, graph.since(rows))
-        return graph, self._since[1]
+            since = graph.since(rows)
+        self._graph, self._since = graph, (graph, rows, since)
+        return graph, since
 
-    def _stale(self, graph: Graph, rows: VectorRows) -> bool:
-        known = self._since[1] if self._since is not None and self._since[0] is rows else graph.since(rows)
-        return bool(len(known) > self.settings.stale_share * len(rows.ids))
+    def _known(self, rows: VectorRows) -> tuple[Graph | None, NDArray[np.int64]]:
+        """Return the index that there is, and the places of the vectors that it does not know."""
+        # Read once: other threads may put another in its place.
+        graph, before = self._graph or Graph.read(self.path, self.settings), self._since
+        if graph is None:
+            return None, np.zeros(0, dtype=np.int64)
+        if before is not None and before[0] is graph and before[1] is rows:
+            return graph, before[2]
+        return graph, graph.since(rows)
+
+    def _stale(self, since: NDArray[np.int64], rows: VectorRows) -> bool:
+        return bool(len(since) > self.settings.stale_share * len(rows.ids))
 
     def _made_anew(self, latest: Callable[[], tuple[VectorRows, int]]) -> Graph:
         """Make the index, unless another process has just done so."""
         with self._alone():
             rows, revision = latest()
             graph = Graph.read(self.path, self.settings)
-            if graph is None or len(graph.since(rows)) > self.settings.stale_share * len(rows.ids):
+            if graph is None or self._stale(graph.since(rows), rows):
                 graph = Graph.build(rows, revision, self.settings)
                 graph.write(self.path, self.settings)
         return graph

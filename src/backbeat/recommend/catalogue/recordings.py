@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
+from backbeat.errors import CatalogueError
 from backbeat.files import write_json
 from backbeat.recommend.catalogue.database import CatalogueDatabase
-from backbeat.recommend.catalogue.rows import in_parts
+from backbeat.recommend.catalogue.rows import in_parts, kept_audio
 from backbeat.recommend.catalogue.tables import FINGERPRINTS, ITEMS, REMOVED
 
 if TYPE_CHECKING:
@@ -113,6 +114,23 @@ class Recordings:
                         found[one, other] = pair
             done += len(part)
         return [found[key] for key in sorted(found)]
+
+    def outdated(self) -> list[tuple[str, str]]:
+        """Return the items whose fingerprints are not of this version, and where their audio lies, by id."""
+        from backbeat.audio.fingerprint.coding import from_bytes
+
+        numbers = []
+        for number, fingerprint in self._since(-1):
+            try:
+                from_bytes(fingerprint)
+            except CatalogueError:
+                numbers.append(int(number))
+        with self._database.begin() as connection:
+            asked = select(ITEMS.c.id, ITEMS.c.path)
+            rows = [
+                row for part in in_parts(numbers) for row in connection.execute(asked.where(ITEMS.c.number.in_(part)))
+            ]
+        return sorted((row.id, str(kept_audio(row.path, self.folder.parent) or row.path)) for row in rows)
 
     def compact(self) -> None:
         """Leave nothing in the index, where there is one, of what is not in the catalogue any more."""

@@ -310,6 +310,14 @@ class Catalogue:
             raise UnknownItemError(f"there is no item {id[:140]!r} in the catalogue")
         return bytes(found.fingerprint or b"")
 
+    def put_fingerprint(self, id: str, fingerprint: bytes) -> None:
+        """Keep another fingerprint of an item, none where it is empty; UnknownItemError where there is no such item."""
+        with self._database.writing("items") as (connection, revision):
+            number = numbers_of(connection, [id]).get(id)
+            if number is None:
+                raise UnknownItemError(f"there is no item {id[:140]!r} in the catalogue")
+            self._writer.fingerprint(connection, revision, number, fingerprint)
+
     def same_recording(self, fingerprint: bytes) -> list[Match]:
         """Return the items that hold what a fingerprint was taken of, or are parts of it, best first."""
         return self.recordings.find(fingerprint)

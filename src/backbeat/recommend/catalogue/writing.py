@@ -78,6 +78,13 @@ class Writer:
         if values:
             connection.execute(insert(table), values)
 
+    def fingerprint(self, connection: Connection, revision: int, number: int, fingerprint: bytes) -> None:
+        """Write the fingerprint of an item, by number, in the place of what it had."""
+        self.delete(connection, "fingerprints", number)
+        if fingerprint:
+            values = {"number": number, "fingerprint": fingerprint, "changed": revision}
+            connection.execute(insert(FINGERPRINTS).values(values))
+
     def _size(self, connection: Connection, space: str) -> int:
         """Return how many numbers the vectors of a space have; 0 where there are none."""
         table = self._database.vectors
