@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -127,6 +128,22 @@ def test_a_thread_may_see_the_same_for_a_while(catalogue: Catalogue, place: str)
     assert catalogue.nearest(SPACE, vector(99), 1, kind="track")[0] == ("track-000099",)
     with pytest.raises(CatalogueError, match="changed between"):
         catalogue.nearest(SPACE, vector(99), 1, kind="track", among=mask)
+
+
+def test_a_table_and_vectors_of_one_moment_are_of_the_same_items(catalogue: Catalogue, place: str) -> None:
+    def look() -> None:
+        catalogue.table("track")
+        catalogue.vectors(SPACE, "track")
+
+    with Catalogue.open(place) as other, catalogue.still():
+        ids = catalogue.table("track").ids
+        other.add(*addition(99))
+        other.remove("track-000007")
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert catalogue.vectors(SPACE, "track")[0] == tuple(one for one in ids if one != "track-000007")
+    assert catalogue.vectors(SPACE, "track")[0] == catalogue.table("track").ids
 
 
 def test_the_nearest_are_those_of_the_largest_products(catalogue: Catalogue) -> None:

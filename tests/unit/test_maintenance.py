@@ -106,7 +106,10 @@ def test_vacuum_leaves_nothing_of_many_that_were_moved_about(tmp_path: Path) -> 
         assert b"track-000003" not in left
         assert vector(3).tobytes() not in left
         # Who had looked before sees the same, and what comes after.
-        assert len(catalogue.table("track")) == 360
+        table, (_, matrix) = catalogue.table("track"), catalogue.vectors(SPACE, "track")
+        assert len(table) == 360
+        assert catalogue.table("track") is table
+        assert catalogue.vectors(SPACE, "track")[1] is matrix
         catalogue.add(*addition(1))
         assert catalogue.table("track").ids[1] == "track-000001"
         assert len(catalogue.vectors(SPACE, "track")[0]) == 361
