@@ -56,8 +56,7 @@ class BeatFilters:
                 raise ConfigError(f"a tempo range of {low:g} to {high:g} bpm makes no sense: give the slower one first")
         if not 0 <= self.max_stretch <= MOST_STRETCH:
             raise ConfigError(
-                f"a stretch of up to {self.max_stretch:.0%} makes no sense: "
-                f"{MOST_STRETCH:.0%} at most, and 0.15 stands for 15 %"
+                f"a stretch of up to {self.max_stretch:.0%} makes no sense: {MOST_STRETCH:.0%} is the most"
             )
         if not 0 <= self.max_transpose <= MOST_SEMITONES:
             raise ConfigError(
