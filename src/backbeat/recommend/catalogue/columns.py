@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,11 @@ class VectorRows:
     numbers: NDArray[np.int64]
     matrix: NDArray[np.float32]
     changed: NDArray[np.int64]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.float32]:
+        """The length of each vector, (items,); tiny where it is nothing, so that it can be divided by."""
+        return np.asarray(np.maximum(np.sqrt(np.vecdot(self.matrix, self.matrix)), 1e-12), dtype=np.float32)
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""The vectors nearest to one, by inner product: all are compared, or where they are many an index is asked."""
+"""The vectors nearest to one, by cosine: all are compared, or where they are many an index is asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backbeat.recommend.catalogue.columns import VectorRows
 from backbeat.settings import above_zero
 
 #: Of an index's file; another is made anew.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,11 @@ def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 def exact(
     rows: VectorRows, vector: NDArray[np.float32], count: int, places: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the places of the nearest vectors and their inner products, nearest first; only of `places` if given."""
+    """Return the places of the nearest vectors and their cosines, nearest first; only of `places` if given."""
     # Row by row, on one thread: the same to the last bit whatever the others are, and not slowed by who else computes.
-    scores = np.vecdot(rows.matrix if places is None else rows.matrix[places], vector)
+    chosen = slice(None) if places is None else places
+    lengths = rows.lengths[chosen] * max(float(np.sqrt(np.vecdot(vector, vector))), 1e-12)
+    scores = (np.vecdot(rows.matrix[chosen], vector) / lengths).astype(np.float32)
     found = best(scores, count)
     return found if places is None else places[found], scores[found]
 
@@ -96,7 +98,7 @@ class Graph:
 
         order = np.argsort(rows.numbers)
         index = voyager.Index(
-            voyager.Space.InnerProduct,
+            voyager.Space.Cosine,
             rows.matrix.shape[1],
             M=settings.links,
             ef_construction=settings.build_width,
@@ -185,7 +187,7 @@ class Neighbours:
         among: NDArray[np.int64] | None,
         latest: Callable[[], tuple[VectorRows, int]],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the places of the nearest in `rows` and their inner products, nearest first.
+        """Return the places of the nearest in `rows` and their cosines, nearest first.
 
         Parameters
         ----------

@@ -227,7 +227,7 @@ class Catalogue:
         kind: Kind,
         among: NDArray[np.bool_] | None = None,
     ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """Return the items whose vectors have the largest inner products with one, and these, largest first.
+        """Return the items whose vectors lie at the smallest angles to one, and the cosines of these, largest first.
 
         Equal ones are in the order of their ids.
 
