@@ -48,18 +48,18 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=300, help="requests of each kind")
     parser.add_argument("--take", type=Path, help="a take; 20 s of a made-up one when left out")
     parser.add_argument("--catalogue", type=Path, help="where the synthetic catalogue lies, to be used again")
+    parser.add_argument("--pairing", type=Path, help="a model folder; the one that ships when left out")
+    parser.add_argument("--listening", type=Path, help="a model folder; the one that ships when left out")
     parser.add_argument("--output", type=Path, default=Path("reports/recommending.json"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bb-recommending-") as folder:
         catalogue = (given.catalogue or Path(folder) / "catalogue").absolute()
-        making_s = make(catalogue, given.items, given.listeners)
+        making_s = make(catalogue, given.items, given.listeners, given.pairing)
         take = given.take or made_up(Path(folder) / "take.mp3", TAKE_S)
         found: dict[str, Any] = {"items": given.items, "making_s": making_s}
-        with running("serving.service:Backbeat", Path(folder) / "service", recommend__catalogue=str(catalogue)) as (
-            port,
-            process,
-            ready_s,
-        ):
+        folders = {task: str(model) for task in ("pairing", "listening") if (model := getattr(given, task))}
+        how = {"recommend__catalogue": str(catalogue), "models__folders": json.dumps(folders)}
+        with running("serving.service:Backbeat", Path(folder) / "service", **how) as (port, process, ready_s):
             found |= {"ready_s": ready_s, "warm_s": asyncio.run(warm(port))}
             for name, ask in questions(given.items, given.listeners, take).items():
                 turns = given.turns // 3 if "take" in name else given.turns
@@ -74,7 +74,7 @@ def main() -> None:
     show(found)
 
 
-def make(folder: Path, count: int, listeners: int) -> float:
+def make(folder: Path, count: int, listeners: int, pairing: Path | None) -> float:
     """Make the synthetic catalogue where there is none; return the seconds that it took."""
     from backbeat.recommend.catalogue import Catalogue
     from backbeat.recommend.factors import refit
@@ -86,7 +86,7 @@ def make(folder: Path, count: int, listeners: int) -> float:
         if catalogue.count("beat") >= count:
             return 0.0
         for kind in ("track", "beat"):
-            catalogue.add_many(rows(count, kind, spaces(kind)))
+            catalogue.add_many(rows(count, kind, spaces(kind, pairing)))
         random = np.random.default_rng(3)
         for user in range(listeners):
             liked = random.choice(count, 50, replace=False)
@@ -102,19 +102,19 @@ def make(folder: Path, count: int, listeners: int) -> float:
     return time.perf_counter() - begun
 
 
-def spaces(kind: Kind) -> dict[str, int]:
-    """Return the spaces that the shipped models have for items of a kind, and the length of their vectors."""
+def spaces(kind: Kind, pairing: Path | None) -> dict[str, int]:
+    """Return the spaces that the models have for items of a kind, and the length of their vectors."""
     from backbeat.analysis import Analyzer
     from backbeat.analysis.describing import shipped_pairing
 
     analyzer = Analyzer.load()
     noise = 0.1 * np.random.default_rng(0).standard_normal(RATE_HZ * 5).astype(np.float32)
     found = {analyzer.space: len(analyzer.genre_features(hear_samples(noise, RATE_HZ, analyzer.front_end)))}
-    if kind == "beat" and (folder := shipped_pairing()) is not None:
+    if kind == "beat" and (folder := pairing or shipped_pairing()) is not None:
         from backbeat.pairing.model import PairingModel
 
-        pairing = PairingModel.from_folder(folder)
-        found[pairing.space] = pairing.size
+        model = PairingModel.from_folder(folder)
+        found[model.space] = model.size
     return found
 
 
