@@ -255,7 +255,7 @@ class Hearing:
         ModelError
             If a model is missing or damaged; then all stays as it was.
         """
-        own = {task: Path(folder) for task, folder in self._settings.models.folders.items()}
+        own = {task: Path(folder) for task, folder in self._settings.models.folders.items() if task in TASKS}
         folders = own | champions
         beat = {**shipped_models(), **folders}["beat"]
         old = self._ears
