@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backbeat.analysis.result import TASKS
 from backbeat.files import write_json
 from serving.champions import folders_that_worked
 from serving.jobs import INPUT, KINDS, REPORT, Job
@@ -85,7 +86,7 @@ class Charting:
     def _ready(self) -> ChartMaker:
         """Return what makes charts, with the models in use now: those of the settings and, before them, champions."""
         models = self._settings.models
-        folders = {task: Path(folder) for task, folder in models.folders.items()}
+        folders = {task: Path(folder) for task, folder in models.folders.items() if task in TASKS}
         if models.registry:
             # Those that the service itself has taken into use, not those that it might refuse.
             folders |= folders_that_worked(self._settings)
