@@ -200,7 +200,7 @@ class PairingNetwork(nn.Module):
         steps: int = 58,
         style: int = 48,
         rhythm: int = 64,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.take, self.beat = (
