@@ -233,6 +233,27 @@ def forget(
             typer.echo(f"{user}: removed ({opened.forget_user(user)['interactions']} interactions)")
 
 
+@catalogue_app.command("export", epilog="Example: [bold]backbeat catalogue export data/listeners/export[/bold]")
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; what is there is replaced.")],
+    model: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The genre model whose vectors go out; the one that ships.")
+    ] = None,
+    catalogue: _Where = None,
+) -> None:
+    """Write what listeners did, with the tracks as they sound, for the pipeline to learn from (conf/listeners)."""
+    from backbeat.analysis.analyzer import shipped_models
+    from backbeat.files import sha256_file
+    from backbeat.model import WEIGHTS, load_spec, space_of
+    from backbeat.recommend.exporting import export_listeners
+
+    genre = model or shipped_models()["genre"]
+    features = load_spec(genre, "genre").features
+    with _opened(catalogue) as opened:
+        version = export_listeners(opened, folder, space_of("genre", sha256_file(genre / WEIGHTS)), features)
+    typer.echo(f"{folder}: version {version}")
+
+
 @catalogue_app.command("duplicates", epilog="Example: [bold]backbeat catalogue duplicates --json[/bold]")
 def duplicates(as_json: _Json = False, catalogue: _Where = None) -> None:
     """List the items that are the same recording, or one a part of the other, by their fingerprints."""
