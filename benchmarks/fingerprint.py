@@ -266,14 +266,16 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def shuffled(prints: Sequence[bytes], tracks: int, seconds: float, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Make long tracks of short ones' peaks: pieces in random order, each a little higher or lower and faster."""
+    """Make long tracks of short ones' peaks: pieces in random order, much slower or faster, higher or lower."""
     peaks = [from_bytes(data) for data in prints]
     for track in range(tracks):
         random = np.random.default_rng([seed, track])
         frames, bins, begin = [], [], 0.0
         while begin < seconds * FRAMES_PER_S:
             piece = peaks[int(random.integers(len(peaks)))]
-            pace, height = random.uniform(0.8, 1.25), random.uniform(0.8, 1.05)
+            # Never about as fast as the piece itself, which it would rightly be found by.
+            pace = random.uniform(0.8, 0.93) if random.random() < 0.5 else random.uniform(1.07, 1.25)
+            height = random.uniform(0.8, 1.05)
             inside = piece.bins * height > 24
             frames.append(begin + piece.frames[inside] * pace)
             bins.append(piece.bins[inside] * height)
