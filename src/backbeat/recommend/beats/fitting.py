@@ -81,7 +81,7 @@ def fit(choices: Sequence[Choice], origin: Mapping[str, Any], *, with_model: boo
         weights[PARTS.index(LEARNED)] = 0.0
     return Weights(
         dict(zip(PARTS, np.round(weights, 4).tolist(), strict=True)),
-        dict(zip(PARTS, np.round(centres[:, 0], 4).tolist(), strict=True)),
+        dict(zip(PARTS, np.round(centres[:, 0].astype(np.float64), 4).tolist(), strict=True)),
         round(slope, 4),
         round(offset, 4),
         {**origin, "takes": len(choices), "seed": seed},
