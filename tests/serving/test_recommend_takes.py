@@ -72,7 +72,7 @@ def test_a_take_gets_the_beats_of_its_tempo(service: Service, beats: Catalogue, 
     assert best["level"] == 1.0
     assert 0 <= best["confidence"] <= 1
     assert best["reason"]
-    assert "sha256" not in first.text
+    assert "path" not in best["item"]
     assert str(service.state) not in first.text
     store = MonitoringStore.at(service.state)
     until = time.monotonic() + 20
@@ -127,7 +127,8 @@ def test_a_file_is_added_found_and_removed(service: Service, beats: Catalogue, t
         answers = client.post("/v1/recommend/beat", **sent(take)).json()["answers"]
         assert told["id"] in [answer["item"]["id"] for answer in answers[:2]]
         removed = client.delete(f"/v1/catalogue/items/{told['id']}").json()["removed"]
-        assert removed["items"] == removed["vectors"] == removed["fingerprints"] == 1
+        assert removed["items"] == removed["fingerprints"] == removed["audio"] == 1
+        assert removed["vectors"] >= 1
         assert client.get(f"/v1/catalogue/items/{told['id']}").status_code == 404
         refused(client.post("/v1/catalogue/items", **sent(take)), 422, "wrong_value")
         refused(client.post("/v1/catalogue/items?kind=song", **sent(take)), 422, "wrong_value")
