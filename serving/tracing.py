@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 TRACER = trace.get_tracer("serving")
 
 
+#: Where the path names a user, and the attributes of a span that hold a path.
+_USERS = "/v1/users/"
+_PATHS = {"http.url", "http.target", "http.route", "url.path", "url.full"}
+
+
 class Tracing:
     """Sends the spans of a process to a collector, from its start to its end."""
 
@@ -32,7 +37,10 @@ class Tracing:
 
             # A large upload comes in a thousand pieces: no span for each.
             app.add_middleware(
-                OpenTelemetryMiddleware, excluded_urls="livez,readyz,health,metrics", exclude_spans=["receive", "send"]
+                OpenTelemetryMiddleware,
+                excluded_urls="livez,readyz,health,metrics",
+                exclude_spans=["receive", "send"],
+                server_request_hook=_nobody,
             )
             app.add_middleware(_Rooted)
 
@@ -55,6 +63,15 @@ class Tracing:
         """Send what is left."""
         if self._provider is not None:
             self._provider.shutdown()
+
+
+def _nobody(span: trace.Span, scope: Any) -> None:
+    """Leave out of a span who is forgotten: traces outlive what the service keeps of a user."""
+    if not str(scope.get("path", "")).startswith(_USERS):
+        return
+    span.update_name(f"{scope['method']} {_USERS}")
+    for name in _PATHS & set(getattr(span, "attributes", None) or ()):
+        span.set_attribute(name, _USERS)
 
 
 class _Rooted:

@@ -54,6 +54,10 @@ def test_spans_of_a_request_and_its_stages_arrive(collector: tuple[str, list[Any
         with metrics.stage("hear"):
             return "heard"
 
+    @app.delete("/v1/users/{user}")
+    async def forget(user: str) -> str:
+        return "gone"
+
     @app.get("/livez")
     async def livez() -> str:
         return "ok"
@@ -65,14 +69,18 @@ def test_spans_of_a_request_and_its_stages_arrive(collector: tuple[str, list[Any
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             await client.get("/v1/song", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
             await client.get("/livez")
+            await client.delete("/v1/users/anna-karenina")
 
     asyncio.run(main())
     tracing.end()
-    stage, request = spans
+    stage, request, forgotten = spans
     assert (stage.name, request.name) == ("hear", "GET /v1/song")
-    assert {span.trace_id.hex() for span in spans} == {TRACE}
+    assert {span.trace_id.hex() for span in (stage, request)} == {TRACE}
     assert request.parent_span_id.hex() == PARENT
     assert stage.parent_span_id == request.span_id
+    # Who is to be forgotten stays in no trace.
+    assert forgotten.name == "DELETE /v1/users/"
+    assert "anna" not in str(forgotten)
 
 
 def test_without_an_address_nothing_is_put_round_requests() -> None:
