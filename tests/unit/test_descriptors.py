@@ -210,7 +210,7 @@ def examples_of(told: Descriptors, count: int, seed: int = 0) -> list[MoodExampl
     return found
 
 
-def test_a_model_of_moods_learns_from_labels(told, analyzer, models, song, tmp_path):
+def test_a_model_of_moods_learns_from_labels(told, analyzer, song, tmp_path):
     features = FeatureParams(mel_bands=32)
     model, card = fit_mood(examples_of(told, 120), features, analyzer.space, data_hash="labels=sha256:00")
     assert model.spec.metrics["valence_r2"] > 0.8
@@ -222,7 +222,7 @@ def test_a_model_of_moods_learns_from_labels(told, analyzer, models, song, tmp_p
     assert np.sqrt(np.mean(np.square(off), axis=0)).max() < 0.12
     assert {mood.source for mood in moods} == {"model"}
     model.save(tmp_path / "mood", card)
-    again = Describer.load({**models, "mood": tmp_path / "mood"})
+    again = Describer(analyzer, mood=MoodModel.from_folder(tmp_path / "mood"))
     assert MoodModel.from_folder(tmp_path / "mood").mood(fresh[0].descriptors, fresh[0].embedding) == moods[0]
     assert again.describe(song).descriptors.mood.source == "model"
 
