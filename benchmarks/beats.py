@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="with drums/ and vocals/")
     parser.add_argument("--fit", type=Path, metavar="FILE", help="fit on the validation split, and write the weights")
     parser.add_argument("--weights", type=Path, help="read the weights here; else those that ship")
+    parser.add_argument("--heard", action="store_true", help="beats have the styles that are heard, not their own")
     parser.add_argument("--speed", action="store_true", help="measure choosing among 100,000 beats")
     parser.add_argument("--cache", type=Path, help="a folder for what was described")
     given = parser.parse_args()
@@ -220,7 +221,7 @@ def _report(given: argparse.Namespace, ear: Ear, pairing: PairingModel | None) -
 
     weights = read_weights(given.weights or FITTED)
     ways = WAYS if pairing is not None else WAYS[:3]
-    questions = [] if given.pairs is None else rendered(given.pairs, "test", ear)
+    questions = [] if given.pairs is None else rendered(given.pairs, "test", ear, labelled=not given.heard)
     if given.real is not None:
         questions += [real_drums(given.real / "drums", ear), real_voices(given.real / "vocals", ear)]
     for question in questions:

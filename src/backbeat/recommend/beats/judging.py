@@ -105,8 +105,11 @@ def _vectors(path: Path, model: PairingModel) -> dict[str, Any]:
     return {"take": model.embed_take(log_mel).tolist(), "beat": model.embed_beat(log_mel).tolist()}
 
 
-def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
-    """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats."""
+def rendered(folder: Path, split: str, ear: Ear, *, labelled: bool = True) -> list[Question]:
+    """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats.
+
+    Beats have the styles that the corpus tells, as a labelled catalogue has them, or those that are heard.
+    """
     corpus = read_corpus(folder)
     tracks = {track.id: track for track in corpus.tracks}
     by_parts: dict[str, list[Any]] = {}
@@ -116,7 +119,10 @@ def rendered(folder: Path, split: str, ear: Ear) -> list[Question]:
     questions = []
     for parts, pairs in sorted(by_parts.items()):
         takes = tuple(ear(folder / tracks[pair.take].path, pair.take) for pair in pairs)
-        beats = tuple(ear(folder / tracks[pair.beat].path, pair.beat, tracks[pair.beat].genre) for pair in pairs)
+        beats = tuple(
+            ear(folder / tracks[pair.beat].path, pair.beat, tracks[pair.beat].genre if labelled else "")
+            for pair in pairs
+        )
         questions.append(Question(f"rendered, {parts}", takes, beats, tuple(range(len(pairs)))))
     return questions
 
