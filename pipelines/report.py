@@ -20,7 +20,8 @@ def main(config: DictConfig) -> None:
     if not folders:
         raise CorpusError(f"{reports}: holds no results; `dvc repro` makes them")
     page = reports / "index.html"
-    write_report(page, folders, "dvc repro report")
+    choosing = reports / "recommenders"
+    write_report(page, folders, "dvc repro report", choosing if choosing.is_dir() else None)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 

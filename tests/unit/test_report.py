@@ -205,3 +205,25 @@ def test_a_card_has_the_scores_of_rendered_and_real_music(reports, task):
     assert ("| real: records, librosa | 3 |" in text) == (task != "genre")
     assert "- records: two are hard." in text
     assert KNOWN[task] in text
+
+
+def test_ways_to_choose_stand_side_by_side(reports, tmp_path):
+    folder = tmp_path / "recommenders"
+    folder.mkdir()
+    (folder / "beats.csv").write_text(
+        "question,way,measure,value,low,high,count\n"
+        "rendered,rules,found_5,0.736,0.666,0.796,159\nrendered,model,found_5,0.86,0.802,0.9,159\n"
+    )
+    (folder / "listeners.csv").write_text(
+        "recommender,measure,value,low,high,count\nhybrid,ndcg_10,0.191,0.17,0.21,500\nhybrid,coverage,0.47,,,500\n"
+    )
+    write_report(tmp_path / "page.html", [reports / "beat"], "dvc repro", folder)
+    reader = Reader()
+    reader.feed((tmp_path / "page.html").read_text())
+    text = " ".join(reader.text)
+    assert "Ways to choose, side by side" in text
+    for shown in ("0.736", ".67–.80", "recall@5", "hybrid", "0.191", "0.470", "coverage"):
+        assert shown in text
+    (folder / "listeners.csv").unlink()
+    with pytest.raises(CorpusError, match=r"listeners\.csv: is missing"):
+        write_report(tmp_path / "page.html", [reports / "beat"], "dvc repro", folder)

@@ -87,6 +87,8 @@ MEASURES: dict[str, Measure] = {
     "ndcg_10": Measure(
         "NDCG@10", "NDCG@10", "How high what was played later stands among the first ten; 1 is the best possible order."
     ),
+    "novelty": Measure("novelty, bits", "novelty", "How few listeners know what is recommended: -log2 of their share."),
+    "coverage": Measure("coverage", "coverage", "Share of all tracks that are recommended to anybody."),
     "recall_10": Measure("recall@10", "recall@10", "Share of what was played later that is among the first ten."),
     "sdr": Measure("SDR, dB", "SDR", "Stems against what else is heard in them, over all instruments.", decibels=True),
     "sdr_gain": Measure(

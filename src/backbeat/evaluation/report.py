@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from backbeat.errors import CorpusError
 from backbeat.evaluation.measures import BY_STYLE, NARROW, limits, measure, style_name
 from backbeat.evaluation.results import Results, read_results, read_tracks
 from backbeat.evaluation.scoring import PRINCIPAL
@@ -55,7 +56,7 @@ _WORST_ROWS = 8
 _NONE = "–"
 
 
-def write_report(path: Path, folders: Sequence[Path], command: str) -> None:
+def write_report(path: Path, folders: Sequence[Path], command: str, choosing: Path | None = None) -> None:
     """Write the page to `path` from the tasks' folders of results.
 
     Parameters
@@ -66,17 +67,47 @@ def write_report(path: Path, folders: Sequence[Path], command: str) -> None:
         `reports/<task>` of each task, in the order in which to show them.
     command
         What made it, for its foot.
+    choosing
+        `reports/recommenders`, where ways to choose were held against each other; None where none were.
 
     Raises
     ------
     CorpusError
         If results are missing or damaged.
     """
-    write_text(path, render([(read_results(folder), read_tracks(folder), folder) for folder in folders], command))
+    found = [(read_results(folder), read_tracks(folder), folder) for folder in folders]
+    write_text(path, render(found, command, side_by_side(choosing) if choosing else []))
 
 
-def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) -> str:
-    """Return the page as HTML: results, tracks and the folder of the pictures of each task."""
+def side_by_side(folder: Path) -> list[dict[str, Any]]:
+    """Return the tables of the stage `recommenders`: a title, heads and rows of texts each."""
+    made = []
+    for file, by, title in (
+        ("beats.csv", ["question", "way"], "Which beat fits"),
+        ("listeners.csv", ["recommender"], "What to hear next"),
+    ):
+        try:
+            table = pd.read_csv(folder / file)
+        except FileNotFoundError:
+            raise CorpusError(f"{folder / file}: is missing; `dvc repro` makes it") from None
+        measures = list(dict.fromkeys(table["measure"]))
+        rows = []
+        for names, group in table.groupby(by, sort=False):
+            found = {
+                row["measure"]: _cell(
+                    row["measure"], Interval(row["value"], row["low"], row["high"], int(row["count"]))
+                )
+                for row in group.to_dict("records")
+            }
+            rows.append({"names": list(names), "cells": [found[name] for name in measures]})
+        made.append({"title": title, "by": by, "heads": [measure(name).label for name in measures], "rows": rows})
+    return made
+
+
+def render(
+    tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str, choosing: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Return the page as HTML: results, tracks and the folder of the pictures of each task, and `side_by_side`."""
     views = [_task(*task) for task in tasks]
     shown = dict.fromkeys(name for results, _, _ in tasks for name in results.groups["all"])
     return page(
@@ -84,6 +115,7 @@ def render(tasks: Sequence[tuple[Results, pd.DataFrame, Path]], command: str) ->
         "report.html",
         lead=_lead([results for results, _, _ in tasks]),
         tasks=views,
+        choosing=choosing,
         corpora=_corpora([results for results, _, _ in tasks]),
         splits=_SPLITS,
         measures=[measure(name) for name in shown],
