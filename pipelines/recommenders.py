@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
-from rich.progress import track
+from rich.progress import Progress
 
 from backbeat.analysis.analyzer import Analyzer
 from backbeat.dataset import TASKS, read_labels, read_lines
@@ -26,7 +27,7 @@ from backbeat.listening.evaluation import Judged, evaluate
 from backbeat.listening.model import ListeningModel
 from backbeat.pairing.model import PairingModel
 from backbeat.recommend.beats.fitting import FOLDS
-from backbeat.recommend.beats.judging import WAYS, Ear, Question, fitted_on, rendered, table_of_ways
+from backbeat.recommend.beats.judging import WAYS, Ear, Hears, Told, fitted_on, rendered, table_of_ways
 from backbeat.recommend.beats.scoring import FITTED, read_weights
 from backbeat.statistics import bootstrap_interval, paired_bootstrap
 from backbeat.tracking import Tracking, tracked_run
@@ -37,22 +38,32 @@ _OF_BEATS = ("found_1", "found_5", "reciprocal_rank")
 _OF_LISTENERS = ("ndcg_10", "recall_10", "novelty")
 
 
-def beats(folders: Sequence[Path], ear: Ear) -> tuple[pd.DataFrame, dict[str, object]]:
+def beats(folders: Sequence[Path], ear: Hears) -> tuple[pd.DataFrame, dict[str, object]]:
     """Return a row a take and way of the test splits, with ``question``, and the weights fitted on validation."""
-    known = [question for folder in folders for question in _shown(rendered(folder, "valid", ear))]
+    known = [question for folder in folders for question in rendered(folder, "valid", ear)]
     if sum(len(question.takes) for question in known) < FOLDS:
         print(f"fewer than {FOLDS} takes in the valid split: rules are weighed as those that ship were fitted")
         weights = read_weights(FITTED)
     else:
         told = {"corpora": [folder.name for folder in folders], "split": "valid"}
         weights = fitted_on(known, told, with_model=True)
-    asked = [question for folder in folders for question in _shown(rendered(folder, "test", ear))]
+    asked = [question for folder in folders for question in rendered(folder, "test", ear)]
     tables = [table_of_ways(question, weights, WAYS).assign(question=question.name) for question in asked]
     return pd.concat(tables, ignore_index=True), {name: found.to_dict() for name, found in weights.items()}
 
 
-def _shown(questions: Sequence[Question]) -> Iterator[Question]:
-    yield from track(questions, description="beats")
+@contextmanager
+def shown(ear: Ear, files: int) -> Iterator[Hears]:
+    """Give an ear that shows how many of so many files it has heard."""
+    with Progress() as bar:
+        task = bar.add_task("takes and beats", total=files)
+
+        def hears(path: Path, name: str, label: str) -> Told:
+            told = ear(path, name, label)
+            bar.advance(task)
+            return told
+
+        yield hears
 
 
 def summed(
@@ -110,7 +121,9 @@ def main(config: DictConfig) -> None:
     corpora = sorted(path.stem for path in (labels / "pairing").glob("*.jsonl") if read_lines(path))
     analyzer = Analyzer.load({task: models / task for task in TASKS})
     pairing, listening = PairingModel.from_folder(models / "pairing"), ListeningModel.from_folder(models / "listening")
-    takes, weights = beats([Path(paths.corpora) / name for name in corpora], Ear(analyzer, pairing))
+    files = 2 * sum(take.split != "train" for take in read_labels(labels, "pairing"))
+    with shown(Ear(analyzer, pairing), files) as ear:
+        takes, weights = beats([Path(paths.corpora) / name for name in corpora], ear)
     found_beats = summed(takes, ("question", "way"), _OF_BEATS, settings)
     told = gather(read_labels(labels, "listening"), read_items(Path(paths.listening)))
     found_listeners = of_listeners(evaluate(told, "test", listening.collaborative, listening), settings)

@@ -46,6 +46,10 @@ class Told:
     beat: NDArray[np.float32]
 
 
+#: Describes a file under a name, with a label or, where that is empty, the genre that is heard.
+Hears = Callable[[Path, str, str], Told]
+
+
 @dataclass(frozen=True)
 class Question:
     """Takes that each look for their own beat among the same ones, all by name."""
@@ -105,7 +109,7 @@ def _vectors(path: Path, model: PairingModel) -> dict[str, Any]:
     return {"take": model.embed_take(log_mel).tolist(), "beat": model.embed_beat(log_mel).tolist()}
 
 
-def rendered(folder: Path, split: str, ear: Ear, *, labelled: bool = True) -> list[Question]:
+def rendered(folder: Path, split: str, ear: Hears, *, labelled: bool = True) -> list[Question]:
     """Return the questions of a corpus of pairs: for each kind of parts, its takes and their beats.
 
     Beats have the styles that the corpus tells, as a labelled catalogue has them, or those that are heard.
@@ -118,7 +122,7 @@ def rendered(folder: Path, split: str, ear: Ear, *, labelled: bool = True) -> li
             by_parts.setdefault(pair.parts, []).append(pair)
     questions = []
     for parts, pairs in sorted(by_parts.items()):
-        takes = tuple(ear(folder / tracks[pair.take].path, pair.take) for pair in pairs)
+        takes = tuple(ear(folder / tracks[pair.take].path, pair.take, "") for pair in pairs)
         beats = tuple(
             ear(folder / tracks[pair.beat].path, pair.beat, tracks[pair.beat].genre if labelled else "")
             for pair in pairs
