@@ -147,7 +147,7 @@ def test_the_filter_that_leaves_nothing_is_named(filters: BeatFilters, message: 
 
 
 def test_too_little_stretch_says_how_much_is_needed() -> None:
-    with pytest.raises(CatalogueError, match=r"within a stretch of 5.0%, the nearest of all needs 11.5%"):
+    with pytest.raises(CatalogueError, match=r"within a stretch of 5.0%, the nearest of them needs 11.5%"):
         choose(Take(descriptors()), Beats(BEATS[:1]), filters=BeatFilters(max_stretch=0.05))
 
 

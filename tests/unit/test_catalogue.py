@@ -388,6 +388,10 @@ def test_a_wrong_row_of_interactions_is_told_with_its_line(tmp_path: Path, conte
         read_interactions(path)
     with pytest.raises(AnnotationError, match=r"from .csv and .parquet"):
         read_interactions(tmp_path / "some.txt")
+    path.write_text("user,item,kind,at\na,b,play,1000\na,b,play,1790000000000\n")
+    assert len(read_interactions(path)) == 2
+    with pytest.raises(AnnotationError, match=r":3: time '1790000000000' is in the future"):
+        read_interactions(path, latest=1.8e9)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_filters_are_passed_on(home: Path) -> None:
     ]
     found = json.loads(run("take.wav", "--tempo-range", "94-96", "--max-stretch", "4", "--json"))["answers"]
     assert [one["item"]["id"] for one in found] == ["drums"]
-    with pytest.raises(CatalogueError, match=r"within a stretch of 1.0%, the nearest of all needs"):
+    with pytest.raises(CatalogueError, match=r"within a stretch of 1.0%, the nearest of them needs"):
         run("take.wav", "--tempo-range", "94-96", "--max-stretch", "1")
 
 

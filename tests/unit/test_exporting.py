@@ -34,7 +34,16 @@ def test_an_export_is_what_the_stage_learns_from(tmp_path: Path) -> None:
         with pytest.raises(CatalogueError, match="reindex"):
             export_listeners(catalogue, tmp_path / "export", "genre:another", FeatureParams())
         version = export_listeners(catalogue, tmp_path / "export", SPACE, FeatureParams())
-        assert export_listeners(catalogue, tmp_path / "again", SPACE, FeatureParams()) == version
+        mine = tmp_path / "mine"
+        mine.mkdir()
+        (mine / "notes.txt").write_text("important")
+        with pytest.raises(CatalogueError, match="is no export, so it is not replaced"):
+            export_listeners(catalogue, mine, SPACE, FeatureParams())
+        with pytest.raises(CatalogueError, match="is no export"):
+            export_listeners(catalogue, mine / "notes.txt", SPACE, FeatureParams())
+        assert (mine / "notes.txt").read_text() == "important"
+        for _ in range(2):
+            assert export_listeners(catalogue, tmp_path / "again", SPACE, FeatureParams()) == version
     settings = ListenersSettings("mine", str(tmp_path / "export"), TimeShares(0.2, 0.2), 0.0, SimulatorParams())
     items, table = gathered(settings, tmp_path / "labels", tmp_path / "features", tmp_path / "models/genre")
     assert items.ids == tuple(sorted(names))

@@ -122,7 +122,7 @@ def test_strangers_get_what_is_popular(catalogue: Catalogue) -> None:
     catalogue.add_interactions([Interaction(f"listener-{user}", name(7), "like", 1.76e9) for user in range(6)])
     (first, *others) = TrackRecommender(catalogue).recommend(count=40)
     assert (first.item.id, first.method) == (name(7), "popularity")
-    assert first.reason.endswith("listeners played it")
+    assert first.reason.endswith("listeners took to it, the latest counting most")
     # Tracks that nobody played are not popular.
     assert len(others) == 35
 
@@ -297,3 +297,43 @@ def test_a_large_catalogue_is_gone_through_quickly(tmp_path: Path) -> None:
             took.append(time.perf_counter() - began)
     # It takes some 5 ms alone; others may be at work as well.
     assert min(took) < 0.1
+
+
+def test_reasons_name_tracks_that_share_a_listener(catalogue: Catalogue) -> None:
+    listen(catalogue)
+    refit(catalogue, SETTINGS)
+    table = catalogue.interactions()
+    liked = table.weight > 0
+    who = {track: set(table.users[liked & (table.items == track)].tolist()) for track in set(table.items.tolist())}
+    by_title = {catalogue.get(track).title: track for track in who}
+    told = 0
+    for number in range(6):
+        for answer in TrackRecommender(catalogue).recommend(user=f"listener-{number}", count=20):
+            if answer.reason.endswith(" play it too"):
+                named = by_title[answer.reason.removeprefix("Listeners of ").removesuffix(" play it too")]
+                assert who[named] & who[answer.item.id]
+                told += 1
+    assert told > 10
+
+
+def test_where_others_say_nothing_sound_decides(catalogue: Catalogue) -> None:
+    """Two listeners who share no track: nothing can be told of one by the other."""
+    told = [("ann", 0), ("bob", 30)]
+    catalogue.add_interactions([Interaction(user, name(track), "like", 1.76e9) for user, track in told])
+    refit(catalogue, SETTINGS)
+    answers = TrackRecommender(catalogue).recommend(user="ann", count=3)
+    assert {answer.method for answer in answers} == {"content"}
+
+
+def test_what_was_heard_years_ago_still_counts(catalogue: Catalogue) -> None:
+    told = [("old", 3, 1e8), ("new", 9, 1.76e9)]
+    catalogue.add_interactions([Interaction(user, name(track), "like", at) for user, track, at in told])
+    answers = TrackRecommender(catalogue).recommend(user="old", count=3, method="content")
+    assert len(answers) == 3
+    assert answers[0].score > 0
+
+
+def test_a_track_that_cannot_be_compared_is_told_so(catalogue: Catalogue) -> None:
+    catalogue.add(replace(catalogue.get(name(0)), id="silent"), {})
+    with pytest.raises(CatalogueError, match="is no track, or how it sounds is not known"):
+        TrackRecommender(catalogue).recommend(likes=("silent",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from backbeat.recommend.catalogue.adding import Added, Progress
     from backbeat.recommend.items import Item, Kind
 
+#: Clocks differ by so much.
+_AHEAD_S = 86400.0
 _EXAMPLE = "[bold]backbeat catalogue add ~/beats --kind beat --label trap[/bold]"
 catalogue_app = typer.Typer(
     no_args_is_help=True,
@@ -127,7 +130,7 @@ def import_(
         return
     # All of it is read before anything is kept.
     if is_of_interactions(source):
-        interactions = read_interactions(source)
+        interactions = read_interactions(source, latest=time.time() + _AHEAD_S)
         with _opened(catalogue) as opened:
             typer.echo(f"{opened.add_interactions(interactions)} of {len(interactions)} interactions added")
         return
@@ -235,7 +238,7 @@ def forget(
 
 @catalogue_app.command("export", epilog="Example: [bold]backbeat catalogue export data/listeners/export[/bold]")
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; what is there is replaced.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; an export that is there is replaced.")],
     model: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The genre model whose vectors go out; the one that ships.")
     ] = None,

@@ -13,7 +13,7 @@ import typer
 from backbeat.cli.bars import file_bar
 from backbeat.cli.recommending_tracks import EPILOG as TRACKS_EPILOG
 from backbeat.cli.recommending_tracks import tracks
-from backbeat.errors import CatalogueError, ConfigError
+from backbeat.errors import AudioNotFoundError, CatalogueError, ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -97,14 +97,15 @@ def beat(
 ) -> None:
     """Find the beats of the catalogue that fit a take, with how sure that is and why.
 
-    Tempo (also at half and double time), key, energy, style and metre are weighed together with a model that has
+    Tempo (also at half and double time), key, style and metre are weighed together with a model that has
     learned which beats belong under which music. "Fits" is the probability that the two belong together, of a pair that
     does or does not at even odds.
     """
     from backbeat.recommend.beats.filtering import BeatFilters
 
     if (take is None) == (like is None):
-        raise ConfigError("name a recording, or an item with --like: backbeat recommend beat take.wav")
+        both = "not both" if take is not None else "backbeat recommend beat take.wav"
+        raise ConfigError(f"name a recording, or an item with --like: {both}")
     if preview is not None:
         _check_preview(preview, choose, count)
     filters = BeatFilters(
@@ -133,13 +134,26 @@ def beat(
             from backbeat.recommend.beats.selecting import BeatSelector
 
             answers = BeatSelector(opened, paired).select(query, count=count, filters=filters)
+            missing: AudioNotFoundError | None = None
             if preview is not None:
-                _preview(
-                    query, answers, choose, preview, analyzer, limits, lambda share, step: show(0.5 + share / 2, step)
-                )
+                try:
+                    _preview(
+                        query,
+                        answers,
+                        choose,
+                        preview,
+                        analyzer,
+                        limits,
+                        lambda share, step: show(0.5 + share / 2, step),
+                    )
+                except AudioNotFoundError as error:
+                    missing = error
     finally:
         opened.close()
-    _tell(query, answers, preview, choose, as_json)
+    _tell(query, answers, preview if missing is None else None, choose, as_json)
+    if missing is not None:
+        hint = "--choose another, or add beats with --keep-audio"
+        raise AudioNotFoundError(missing.path, f"{missing.cause}, so there is no preview; {hint}")
 
 
 recommend_app.command("tracks", epilog=TRACKS_EPILOG)(tracks)

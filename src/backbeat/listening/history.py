@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAY_S = 86400.0
+_MOST_HALVINGS = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,5 +88,7 @@ class History:
 
 def fading(at: NDArray[np.float64], now: float, half_life_days: float) -> NDArray[np.float64]:
     """Return what is left, 1 to 0, of events at times `at` when half goes every so many days."""
-    faded: NDArray[np.float64] = np.exp2((np.minimum(at, now) - now) / (half_life_days * DAY_S))
+    # What is years ago still is more than nothing, or a history of nothing else would leave nothing to go by.
+    halvings = np.minimum((now - np.minimum(at, now)) / (half_life_days * DAY_S), _MOST_HALVINGS)
+    faded: NDArray[np.float64] = np.exp2(-halvings)
     return faded

@@ -12,7 +12,7 @@ import numpy as np
 
 from backbeat.errors import CatalogueError
 from backbeat.files import sha256_file
-from backbeat.listening.data import ItemSet, write_items
+from backbeat.listening.data import ITEMS, SPACE, VECTORS, ItemSet, write_items
 from backbeat.recommend.interactions import EXPORTED, write_interactions
 
 if TYPE_CHECKING:
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from backbeat.recommend.catalogue import Catalogue
 
 _DIGITS = 12
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse to write where something else would be lost."""
+    if not folder.exists():
+        return
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if not there <= {ITEMS, VECTORS, SPACE, EXPORTED}:
+        raise CatalogueError(f"{folder}: is there and is no export, so it is not replaced; name another folder")
+    if folder.resolve() == Path().resolve():
+        raise CatalogueError(f"{folder}: is where you are; name a folder in it")
 
 
 def export_listeners(catalogue: Catalogue, folder: Path, space: str, features: FeatureParams) -> str:
@@ -39,8 +50,10 @@ def export_listeners(catalogue: Catalogue, folder: Path, space: str, features: F
     Raises
     ------
     CatalogueError
-        If there are no interactions, or no track has a vector of that space.
+        If something else than an export is at `folder`, there are no interactions, or no track has a vector of that
+        space.
     """
+    _check_place(folder)
     interactions = catalogue.interactions()
     ids, vectors = catalogue.vectors(space, "track")
     if not len(interactions):

@@ -101,8 +101,15 @@ def interaction_table(rows: Sequence[tuple[str, str, str, float]]) -> Interactio
     )
 
 
-def read_interactions(path: Path) -> list[Interaction]:
+def read_interactions(path: Path, *, latest: float = math.inf) -> list[Interaction]:
     """Read a CSV or Parquet file with the columns user, item, kind and at (seconds since 1970, or an ISO date).
+
+    Parameters
+    ----------
+    path
+        The file.
+    latest
+        No interaction can be after this, seconds since 1970.
 
     Raises
     ------
@@ -118,7 +125,10 @@ def read_interactions(path: Path) -> list[Interaction]:
     found = []
     for number, (user, item, kind, at) in enumerate(zip(*(table[name] for name in _COLUMNS), strict=True)):
         try:
-            found.append(Interaction(str(user), str(item), kind, _seconds(at)))
+            one = Interaction(str(user), str(item), kind, _seconds(at))
+            if one.at > latest:
+                raise AnnotationError(f"time {at!r} is in the future; times are seconds since 1970, or dates")
+            found.append(one)
         except (ValueError, TypeError, BackbeatError) as error:
             problem = error.problem if isinstance(error, AnnotationError) else str(error)
             raise AnnotationError(problem, path, number + first) from None

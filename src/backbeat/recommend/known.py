@@ -85,6 +85,19 @@ class Known:
         pairs = np.unique(events.users * self.tracks.ids.size + events.items)
         return np.bincount(pairs % self.tracks.ids.size, minlength=self.tracks.ids.size).astype(np.int64)
 
+    @cached_property
+    def _liking(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Who took to each track: users, sorted by track, and where each track begins."""
+        events = self.evidence.events.where(self.evidence.events.weights > 0)
+        order = np.argsort(events.items, kind="stable")
+        return events.users[order], np.searchsorted(events.items[order], np.arange(self.tracks.ids.size + 1))
+
+    def shared(self, one: int, other: int) -> bool:
+        """Whether a listener took to both of two tracks."""
+        users, begins = self._liking
+        first, second = (users[begins[row] : begins[row + 1]] for row in (one, other))
+        return bool(np.isin(first, second).any())
+
     def recommender(self, name: str) -> Recommender:
         """Return a recommender, made once for the same evidence; errors as of `recommenders.make`."""
         if name not in self.made:

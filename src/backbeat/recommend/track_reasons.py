@@ -13,6 +13,8 @@ from backbeat.recommend.known import Known
 
 # A likeness below it is none to speak of.
 _ALIKE = 0.5
+#: So many of the tracks that speak most for one are looked at for listeners of both.
+_LOOKED_AT = 5
 
 
 def reason(known: Known, history: History, item: int, parts: Mapping[str, float], name_of: Callable[[int], str]) -> str:
@@ -41,7 +43,7 @@ def _popular(known: Known, history: History, item: int, name_of: Callable[[int],
     count = int(known.listeners[item])
     if not count:
         return ["new here, and nobody played it yet"]
-    return ["one listener played it" if count == 1 else f"{count} listeners played it"]
+    return ["one listener took to it" if count == 1 else f"{count} listeners took to it, the latest counting most"]
 
 
 def _alike(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:
@@ -68,7 +70,10 @@ def _together(known: Known, history: History, item: int, name_of: Callable[[int]
     items, added = found.contributions(history, item)
     if not items.size or added.max() <= 0:
         return []
-    return [f"listeners of {name_of(int(items[int(np.argmax(added))]))} play it too"]
+    for place in np.argsort(-added, kind="stable")[:_LOOKED_AT].tolist():
+        if added[place] > 0 and known.shared(int(items[place]), item):
+            return [f"listeners of {name_of(int(items[place]))} play it too"]
+    return ["listeners of what you play come to it, by way of others"]
 
 
 def _towards(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:

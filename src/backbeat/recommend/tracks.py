@@ -31,6 +31,8 @@ MOST_ANSWERS = 1000
 REFRESH_S = 30.0
 # A diverse list is chosen from so many times as many.
 _POOL = 10
+#: A score of others' listening that says something.
+_TELLING = 0.01
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,14 @@ class TrackRecommender:
         with self.catalogue.still():
             known = self._keeper.known()
             history = self._history(known, user, likes)
-            method = self._method(known, history) if method == "auto" else method
-            scores, parts = _scored(known, history, method)
             allowed = _allowed(known.tracks, chosen, history)
+            asked = self._method(known, history) if method == "auto" else method
+            scores, parts = _scored(known, history, asked)
+            if method == "auto" and asked == "collaborative" and not _tells(scores[allowed]):
+                # Too few have listened for others to say anything.
+                asked = "content"
+                scores, parts = _scored(known, history, asked)
+            method = asked
             rows = _best(known, scores, allowed, count, diversity)
             if not rows.size:
                 raise CatalogueError(_nothing(method, history))
@@ -186,7 +193,11 @@ class TrackRecommender:
         ids, now = known.tracks.ids, known.evidence.now
         liked, there = rows_of(ids, np.array(likes, dtype=np.str_))
         if not there.all():
-            raise UnknownItemError(f"there is no track {str(likes[int(np.argmin(there))])[:140]!r} in the catalogue")
+            missing = str(likes[int(np.argmin(there))])
+            if self.catalogue.has(missing):
+                hint = "`backbeat maintenance reindex` hears tracks whose audio is there"
+                raise CatalogueError(f"{missing}: is no track, or how it sounds is not known: {hint}")
+            raise UnknownItemError(f"there is no track {missing[:140]!r} in the catalogue")
         items, at, weights = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.float32)
         if user is not None:
             table = self.catalogue.interactions(user=user)
@@ -233,6 +244,11 @@ class TrackRecommender:
             told = {name: round(float(part[row]), 5) for name, part in parts.items()}
             why = reason(known, history, row, told, name_of)
             yield TrackAnswer(item_of(row), round(float(scores[row]), 5), method, why, told)
+
+
+def _tells(scores: NDArray[np.float32]) -> bool:
+    """Whether any score is more than nothing."""
+    return bool(np.nanmax(scores, initial=0.0) > _TELLING)
 
 
 def _check(count: int, method: str, diversity: float) -> None:

@@ -100,11 +100,12 @@ def _masks(
         within = (table.tempo_bpm >= low) & (table.tempo_bpm <= high)
         masks.append((within, f"none has a tempo of {low:g} to {high:g} bpm; widen the tempo range"))
     share = np.abs(stretch - 1)
-    nearest = float(share.min()) if share.size else 0.0
+    before = np.logical_and.reduce([mask for mask, _ in masks]) if masks else np.ones(share.size, dtype=np.bool_)
+    nearest = float(share[before].min()) if before.any() else 0.0
     masks.append(
         (
             share <= filters.max_stretch,
-            f"none is within a stretch of {filters.max_stretch:.1%}, the nearest of all needs {nearest:.1%}; "
+            f"none is within a stretch of {filters.max_stretch:.1%}, the nearest of them needs {nearest:.1%}; "
             "allow more stretch",
         )
     )
