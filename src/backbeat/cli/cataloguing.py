@@ -353,13 +353,15 @@ def _table(items: list[Item]) -> Any:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("id", "kind", "label", "bpm", "key", "seconds", "title"):
-        table.add_column(name, justify="right" if name in ("bpm", "seconds") else "left", no_wrap=name == "id")
+    for name in ("kind", "label", "bpm", "key", "seconds"):
+        table.add_column(name, justify="right" if name in ("bpm", "seconds") else "left", no_wrap=True)
+    # Last and whole, since it is what other commands are told.
+    table.add_column("id", overflow="fold")
     for item in items:
         told = item.descriptors
         tempo = "" if told.tempo_bpm is None else f"{told.tempo_bpm:.1f}"
         key = "" if told.key is None else f"{told.key.tonic} {told.key.mode}"
-        cells = (item.id, item.kind, item.label, tempo, key, f"{item.duration_s:.1f}", item.title)
+        cells = (item.kind, item.label, tempo, key, f"{item.duration_s:.1f}", item.id)
         table.add_row(*map(Text, cells))
     return table
 

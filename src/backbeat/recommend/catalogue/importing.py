@@ -104,7 +104,9 @@ def is_of_interactions(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             columns = next(csv.reader(stream), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise AnnotationError(f"cannot be read: {error.strerror or error}", path) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise AnnotationError(f"cannot be read: {error}", path) from None
     return "user" in columns
 
@@ -137,7 +139,9 @@ def read_items(path: Path) -> Iterator[Addition]:
 
 def _check_columns(columns: Any, path: Path) -> None:
     if missing := [name for name in _NEEDED if name not in columns]:
-        raise AnnotationError(f"lacks the column {', '.join(missing)}; it needs {', '.join(_NEEDED)}", path, 1)
+        other = "one of interactions user, item, kind, at"
+        problem = f"lacks the column {', '.join(missing)}; a table of items needs {', '.join(_NEEDED)}, {other}"
+        raise AnnotationError(problem, path, 1)
     known = {*_NEEDED, *_TEXTS, "added_at"}
     if unknown := [name for name in columns if name not in known and not name.startswith(_VECTOR)]:
         raise AnnotationError(
