@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from backbeat.errors import ModelError
 from backbeat.settings import listed
 from serving import metrics
 from serving.problems import Problem
@@ -199,7 +200,9 @@ async def beat(
     "/tracks",
     dependencies=[allowed("recommend")],
     responses=_answers(Tracks, _TRACK_EXAMPLE),
-    openapi_extra=described([*GUARDED, "wrong_value", "unknown_item", "not_in_catalogue", "not_ready", "timed_out"]),
+    openapi_extra=described(
+        [*GUARDED, "wrong_value", "unknown_item", "not_in_catalogue", "conflict", "not_ready", "timed_out"]
+    ),
 )
 async def tracks(recommending: RecommendingThere, asked: Question) -> JSONResponse:
     """Recommend tracks to a user by what they did, or to anybody by what they like; the popular ones to neither."""
@@ -217,7 +220,12 @@ async def tracks(recommending: RecommendingThere, asked: Question) -> JSONRespon
         )
         return {"answers": [_track(one) for one in found], "models": _used(chooser, "listening")}
 
-    answer = await recommending.choose(choose)
+    try:
+        answer = await recommending.choose(choose)
+    except ModelError as error:
+        if asked.method == "auto":
+            raise
+        raise Problem("conflict", f"method {asked.method}: {error}") from None
     for method in {one["method"] for one in answer["answers"]}:
         metrics.CHOSEN.labels("track", method).inc()
     return JSONResponse(answer)

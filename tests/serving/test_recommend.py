@@ -94,6 +94,12 @@ def test_tracks_for_a_user_for_likes_and_for_nobody(settings: Settings) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_method_whose_model_is_not_there_is_the_callers_to_change(settings: Settings) -> None:
+    (answer,) = ask(settings, tracks(user="anna", method="deep"), choosing=True)
+    assert codes([answer]) == ["conflict"]
+    assert "method deep: no listening model" in answer.json()["error"]["message"]
+
+
 def test_the_same_question_has_the_same_answer(settings: Settings) -> None:
     asked = [tracks(user="bert"), post("/v1/recommend/beat?like=track-000003"), tracks(likes=["track-000003"])]
     once = ask(settings, *asked, *asked, choosing=True)
