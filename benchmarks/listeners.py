@@ -40,7 +40,7 @@ from backbeat.listening.history import DAY_S, History
 from backbeat.listening.model import ListeningModel
 from backbeat.listening.recommenders import SINGLE, make
 from backbeat.listening.simulator import SimulatorParams, TasteParams, World
-from backbeat.model import SPEC, WEIGHTS
+from backbeat.model import SPEC, WEIGHTS, space_of
 from backbeat.settings import read_settings
 from backbeat.statistics import bootstrap_interval, paired_bootstrap
 from backbeat.tracking import Tracking
@@ -88,7 +88,7 @@ def items_of(corpus: Corpus, folder: Path) -> ItemSet:
         HeardTrack("rendered", track.id, track.genre, np.nan if track.tempo_bpm is None else track.tempo_bpm)
         for track in sorted(corpus.tracks, key=lambda track: track.id)
     ]
-    found = embedded(tracks, spectrogram_of, classifier, f"genre:{sha256_file(model / WEIGHTS)[:12]}")
+    found = embedded(tracks, spectrogram_of, classifier, space_of("genre", sha256_file(model / WEIGHTS)))
     write_items(folder, found)
     return found
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from backbeat.errors import ConfigError
+from backbeat.errors import BackbeatError, ConfigError
 
 _PATIENCE_S = 10.0
 
@@ -63,6 +66,42 @@ def migrate(engine: Engine, migrations: Path, version_table: str, lock: int, nam
             command.upgrade(config, "head")
         except CommandError as error:
             raise ConfigError(f"{name} is not of this version of Backbeat: {cause_of(error)}") from None
+
+
+class GuardedDatabase:
+    """A database whose failures become one kind of error, in the user's words.
+
+    Attributes
+    ----------
+    called
+        What it is called in messages: "the monitoring database".
+    away
+        The error where it cannot be used.
+    engine
+        Of the database; subclasses open it.
+    """
+
+    called: ClassVar[str]
+    away: ClassVar[type[BackbeatError]]
+    engine: Engine
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Turn what the database may raise into the error `away`."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self.away(f"{self.called} cannot be used: {cause_of(error)}") from error
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give a transaction; the error `away` where the database cannot be used."""
+        with self.asked(), self.engine.begin() as connection:
+            yield connection
 
 
 def wait_alone(connection: Connection, lock: int) -> None:

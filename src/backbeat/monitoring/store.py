@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from backbeat.database import cause_of, migrate, open_database, wait_alone
+from backbeat.database import GuardedDatabase, cause_of, migrate, open_database, wait_alone
 from backbeat.errors import ConfigError, MonitoringError
 from backbeat.monitoring.rows import Row
 from backbeat.monitoring.tables import ALERTS, CHECKS, DELIVERIES, FULL, PREDICTIONS
@@ -29,7 +29,7 @@ _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _LOCK = 7_391_201
 
 
-class MonitoringStore:
+class MonitoringStore(GuardedDatabase):
     """What is known of what was served.
 
     Parameters
@@ -45,9 +45,11 @@ class MonitoringStore:
         If the database is away.
     """
 
+    called, away = "the monitoring database", MonitoringError
+
     def __init__(self, url: str) -> None:
         try:
-            self.engine: Engine = open_database(url)
+            self.engine = open_database(url)
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"the monitoring database cannot be opened: {cause_of(error)}") from None
         self.url = url
@@ -63,24 +65,6 @@ class MonitoringStore:
         """Open the SQLite database of a folder, which is made where there is none."""
         folder.mkdir(parents=True, exist_ok=True)
         return cls(f"sqlite:///{(folder / DATABASE).absolute()}")
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.engine.dispose()
-
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Turn what the database may raise into MonitoringError."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            raise MonitoringError(f"the monitoring database cannot be used: {cause_of(error)}") from error
-
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """Give a transaction; MonitoringError where the database is away."""
-        with self.asked(), self.engine.begin() as connection:
-            yield connection
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:

@@ -14,13 +14,11 @@ from torch import nn
 from backbeat.errors import ConfigError
 from backbeat.files import sha256_file
 from backbeat.layers import for_inference
-from backbeat.model import WEIGHTS, ModelSpec, load_spec, load_weights, weights_of
+from backbeat.model import WEIGHTS, ModelSpec, load_spec, load_weights, space_of, weights_of
 from backbeat.pairing.network import PairingNetwork
 
 #: Windows that go through the network together.
 _BATCH = 16
-#: Digits of the weights' hash that name a space.
-_SPACE_DIGITS = 12
 #: Nothing shorter has a rhythm to compare, seconds.
 SHORTEST_S = 1.0
 
@@ -68,7 +66,7 @@ class PairingModel:
         self._quick = for_inference(network)
         digest = sha256 or hashlib.sha256(weights_of(network)).hexdigest()
         #: Where the vectors of its beats belong; those of takes are compared with them and kept nowhere.
-        self.space = f"pairing:{digest[:_SPACE_DIGITS]}"
+        self.space = space_of("pairing", digest)
 
     @classmethod
     def from_folder(cls, folder: Path) -> PairingModel:

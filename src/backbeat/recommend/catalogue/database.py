@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, event, select, update
+from sqlalchemy import Connection, delete, event, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from backbeat.database import cause_of, migrate, open_database
+from backbeat.database import GuardedDatabase, cause_of, migrate, open_database
 from backbeat.errors import CatalogueError, ConfigError
 from backbeat.recommend.catalogue.pgvector import vectors_table
 from backbeat.recommend.catalogue.tables import META, REMOVED, STATE
@@ -42,7 +42,7 @@ class State:
     forgotten: int
 
 
-class CatalogueDatabase:
+class CatalogueDatabase(GuardedDatabase):
     """Transactions over the tables of a catalogue.
 
     Parameters
@@ -58,9 +58,11 @@ class CatalogueDatabase:
         If the database is away.
     """
 
+    called, away = "the catalogue's database", CatalogueError
+
     def __init__(self, url: str) -> None:
         try:
-            self.engine: Engine = open_database(url)
+            self.engine = open_database(url)
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"the catalogue's database cannot be opened: {cause_of(error)}") from None
         if self.sqlite:
@@ -78,24 +80,6 @@ class CatalogueDatabase:
     def sqlite(self) -> bool:
         """Whether it is a file."""
         return self.engine.dialect.name == "sqlite"
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.engine.dispose()
-
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Turn what the database may raise into CatalogueError."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            raise CatalogueError(f"the catalogue's database cannot be used: {cause_of(error)}") from error
-
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """Give a transaction to read in; CatalogueError where the database is away."""
-        with self.asked(), self.engine.begin() as connection:
-            yield connection
 
     @contextmanager
     def writing(self, *topics: str) -> Iterator[tuple[Connection, int]]:
