@@ -113,9 +113,34 @@ def http_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]
             thread.join()
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line, empty where it ended since it was listed."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie too, until its parent has asked after it
+        return []
+
+
+def answering(service: Service) -> psutil.Process:
+    """Return the process of a service that answers requests."""
+    lines = {child: words_of(child) for child in psutil.Process(service.process.pid).children(recursive=True)}
+    (found,) = (
+        child
+        for child, words in lines.items()
+        if any("worker.service" in word for word in words) and "backbeat-backstage" not in words
+    )
+    return found
+
+
+def backstage(service: Service) -> psutil.Process:
+    """Return the process of a service that does jobs."""
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    return next(child for child in children if "backbeat-backstage" in words_of(child))
+
+
 def decoders(process: psutil.Process) -> list[psutil.Process]:
     """Return the processes that decode for one that answers: forked from a child of its."""
-    servers = [child for child in process.children() if "forkserver" in " ".join(child.cmdline())]
+    servers = [child for child in process.children() if "forkserver" in " ".join(words_of(child))]
     return [child for server in servers for child in server.children()]
 
 

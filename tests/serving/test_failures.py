@@ -26,7 +26,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from rendered_pieces import write_rock
-from services import RATE_HZ, Service, clicks, decoders, serving
+from services import RATE_HZ, Service, answering, backstage, clicks, decoders, serving
 from serving_asks import ask, codes, settings_of
 
 from backbeat.audio.encode import encode
@@ -142,22 +142,6 @@ def hits(client: httpx.Client) -> float:
     """Return how many stems were found in the cache, in memory."""
     line = re.search(r'cache_lookups_total{level="memory",outcome="hit"} (\S+)', client.get("/metrics").text)
     return float(line[1]) if line else 0.0
-
-
-def separating(service: Service) -> psutil.Process:
-    """Return the process that does jobs."""
-    processes = psutil.Process(service.process.pid).children(recursive=True)
-    return next(one for one in processes if "backbeat-backstage" in one.cmdline())
-
-
-def answering(service: Service) -> psutil.Process:
-    """Return the process that answers requests."""
-    (found,) = (
-        one
-        for one in psutil.Process(service.process.pid).children(recursive=True)
-        if any("worker.service" in word for word in one.cmdline()) and "backbeat-backstage" not in one.cmdline()
-    )
-    return found
 
 
 def hearing(service: Service) -> list[psutil.Process]:
@@ -298,11 +282,11 @@ def test_songs_are_separated_whatever_dies(house: House, song: bytes, long: byte
     # Its worker dies while it works.
     survives = client.post("/v1/separate", files={"file": minute(110)}).json()["id"]
     until(lambda: state_of(client, survives) == "running", 30)
-    died = separating(house.service)
+    died = backstage(house.service)
     died.send_signal(signal.SIGKILL)
     assert client.post("/v1/beats", files={"file": song}).status_code == 200
     assert ended(client, survives)["state"] == "done"
-    assert separating(house.service).pid != died.pid
+    assert backstage(house.service).pid != died.pid
 
     cancelled = client.post("/v1/separate?format=wav", files={"file": minute(100)}).json()["id"]
     assert client.delete(f"/v1/jobs/{cancelled}").json()["state"] == "cancelled"
@@ -329,11 +313,11 @@ def test_a_song_is_charted_though_its_worker_dies(house: House, tmp_path: Path) 
     with (tmp_path / "Secret.flac").open("rb") as song:
         identity = house.client.post("/v1/chart?separation=none", files={"file": song}).json()["id"]
     until(lambda: house.client.get(f"/v1/jobs/{identity}").json()["progress"] > 0)
-    died = separating(house.service)
+    died = backstage(house.service)
     died.send_signal(signal.SIGKILL)
     told = ended(house.client, identity)
     assert (told["state"], told["error"]) == ("done", None)
-    assert separating(house.service).pid != died.pid
+    assert backstage(house.service).pid != died.pid
     assert told["report"]["made"]["models"]["onset"]["version"]
     with zipfile.ZipFile(io.BytesIO(house.client.get(f"/v1/jobs/{identity}/result").content)) as archive:
         assert sorted(archive.namelist()) == told["files"]

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from hostile_inputs import Answer, bodies, good_files
 from hostile_requests import WIRES, Asked, form_requests, other_requests
-from services import Service
+from services import Service, answering
 
 from backbeat.audio import AudioLimits, decode
 from backbeat.errors import AudioError
@@ -146,17 +145,6 @@ def gone(service: Service, how: str) -> str | None:
     return None
 
 
-def worker_of(service: Service) -> psutil.Process:
-    """Return the process that answers."""
-    found = [
-        one
-        for one in psutil.Process(service.process.pid).children(recursive=True)
-        if any("worker.service" in word for word in one.cmdline()) and "backbeat-backstage" not in one.cmdline()
-    ]
-    assert len(found) == 1, [one.cmdline() for one in found]
-    return found[0]
-
-
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return good_files(tmp_path_factory.mktemp("good"))
@@ -171,7 +159,7 @@ def test_what_means_harm_is_answered_and_changes_nothing(
     with service.client() as client, noting() as (address, came):
         features = client.post("/v1/embedding", content=good["wav"], headers=_AUDIO).json()["features"]
         before = client.post("/v1/analyze", content=good["wav"], headers=_AUDIO)
-        worker, left = worker_of(service), set(temporary.iterdir())
+        worker, left = answering(service), set(temporary.iterdir())
         memory, said, audited = worker.memory_info().rss, service.log.stat().st_size, audit(service)
 
         work: dict[str, Callable[[], str | None]] = {}
@@ -222,7 +210,7 @@ def test_what_means_harm_is_answered_and_changes_nothing(
     assert "Traceback" not in log
     assert '"level": "error"' not in log
     assert all(line["status"] < 500 for line in audit(service)[len(audited) :])
-    assert worker_of(service) == worker
+    assert answering(service) == worker
     assert worker.memory_info().rss - memory < 200_000_000
     assert set(temporary.iterdir()) == left
 
