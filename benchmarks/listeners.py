@@ -124,7 +124,7 @@ def trained(
 
 def judged(listening: Listening, world: World, model: ListeningModel) -> tuple[pd.DataFrame, dict[str, float]]:
     """Ask everyone for every listener of the test period."""
-    evidence = evidence_before(listening, "test", model.collaborative, model)
+    evidence = evidence_before(listening, "test", model.factors, model)
     recommenders: dict[str, Any] = {name: make(name, evidence) for name in (*SINGLE, "hybrid")}
     held = held_of(listening, "test")
     found = judge(listening, held, evidence, recommenders)
@@ -169,8 +169,9 @@ def lines_of(table: pd.DataFrame, coverage: dict[str, float]) -> Iterator[str]:
         (new, "ndcg_10", "NDCG@10 of new listeners"),
     ):
         best = max(SINGLE, key=lambda name: rows[f"{name}_{measure}"].mean())
-        gain = relative(rows[f"hybrid_{measure}"].to_numpy(), rows[f"{best}_{measure}"].to_numpy())
-        yield f"- hybrid over the best alone ({best}), {what}: {gain}"
+        for base in dict.fromkeys((best, "collaborative")):
+            gain = relative(rows[f"hybrid_{measure}"].to_numpy(), rows[f"{base}_{measure}"].to_numpy())
+            yield f"- hybrid over {base}{', the best alone' if base == best else ''}, {what}: {gain}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -126,7 +126,7 @@ def main(config: DictConfig) -> None:
         takes, weights = beats([Path(paths.corpora) / name for name in corpora], ear)
     found_beats = summed(takes, ("question", "way"), _OF_BEATS, settings)
     told = gather(read_labels(labels, "listening"), read_items(Path(paths.listening)))
-    found_listeners = of_listeners(evaluate(told, "test", listening.collaborative, listening), settings)
+    found_listeners = of_listeners(evaluate(told, "test", listening.factors, listening), settings)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         for name, table in ((BEATS, found_beats), (LISTENERS, found_listeners)):

@@ -97,7 +97,10 @@ class Question(BaseModel):
     likes: Annotated[list[Annotated[str, Field(max_length=ID_LENGTH)]], Field(max_length=_LIKES)] = []
     count: Annotated[int, Field(ge=1)] = 10
     method: Annotated[
-        str, Field(max_length=64, description="auto, hybrid, content, collaborative, deep, popularity, or one's own.")
+        str,
+        Field(
+            max_length=64, description="auto, hybrid, content, collaborative, poisson, deep, popularity, or one's own."
+        ),
     ] = "auto"
     filters: Filters = Filters()
     diversity: Annotated[

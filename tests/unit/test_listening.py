@@ -16,13 +16,15 @@ from backbeat.features import FeatureParams
 from backbeat.files import write_text
 from backbeat.learning import Optimisation
 from backbeat.listening import recommenders
-from backbeat.listening.collaborative import AlsSettings, Collaborative, fit_factors
+from backbeat.listening.collaborative import AlsSettings, Collaborative, fit_als
 from backbeat.listening.content import Content
 from backbeat.listening.data import ItemSet, Listening, ListeningData, gather, read_items, write_items
 from backbeat.listening.evaluation import evaluate, evidence_before, held_of
+from backbeat.listening.factors import Factors, FactorSettings, fit_factors
 from backbeat.listening.history import DAY_S, Events, History
 from backbeat.listening.hybrid import Blend, Choice, ItemContext, fit_blend, standardised
 from backbeat.listening.model import ListeningModel
+from backbeat.listening.poisson import Poisson, PoissonSettings, fit_rates
 from backbeat.listening.popularity import Popularity
 from backbeat.listening.recommenders import Evidence, known, make, numbered, register
 from backbeat.listening.score import chance_row, ranked, score_user
@@ -35,6 +37,8 @@ from pipelines.listeners import TimeShares, heard_tracks, label_lines, simulated
 TRACKS, SIZE, START_S = 120, 12, 1.7e9
 SMALL = SimulatorParams(listeners=80, days=60.0, sessions_a_day=0.3, taste=TasteParams(scenes=6))
 ALS = AlsSettings(factors=8, regularisation=1.0)
+POISSON = PoissonSettings(circles=4)
+FACTORS = FactorSettings(ALS, POISSON)
 
 
 def sounds(seed: int = 0) -> ItemSet:
@@ -152,6 +156,8 @@ def test_scenes_are_not_heard_where_they_do_not_go_by_style() -> None:
         lambda: SimulatorParams(new_tracks=1.0),
         lambda: AlsSettings(factors=0),
         lambda: AlsSettings(alpha=0.0),
+        lambda: PoissonSettings(circles=0),
+        lambda: PoissonSettings(share=-0.1),
         lambda: TimeShares(0.5, 0.5),
     ],
 )
@@ -203,10 +209,13 @@ def events_of_circles() -> Events:
 
 def test_factors_are_the_same_for_the_same_seed_and_know_the_circles() -> None:
     events, two = events_of_circles(), replace(ALS, factors=2)
-    factors = fit_factors(events, 21, START_S, two)
-    np.testing.assert_array_equal(factors.matrix, fit_factors(events, 21, START_S, two).matrix)
+    factors = fit_als(events, 21, START_S, two)
+    np.testing.assert_array_equal(factors.matrix, fit_als(events, 21, START_S, two).matrix)
     assert factors.known.tolist() == [True] * 20 + [False]
-    recommender = Collaborative(replace(evidence(np.zeros((21, 2), np.float32), events), factors=factors))
+    rates = fit_rates(NOTHING, np.full(21, -1), START_S, POISSON)
+    recommender = Collaborative(
+        replace(evidence(np.zeros((21, 2), np.float32), events), factors=Factors(factors, rates))
+    )
     scores = recommender.score(history([0, 1]))
     assert scores[2:10].min() > scores[10:20].max()
     assert np.isnan(scores[20])
@@ -221,8 +230,9 @@ def test_folding_in_is_what_implicit_does() -> None:
     from implicit.cpu.als import AlternatingLeastSquares
     from scipy.sparse import csr_matrix
 
-    factors = fit_factors(events_of_circles(), 20, START_S, ALS)
-    recommender = Collaborative(replace(evidence(np.zeros((20, 2), np.float32), NOTHING), factors=factors))
+    factors = fit_als(events_of_circles(), 20, START_S, ALS)
+    both = Factors(factors, fit_rates(NOTHING, np.full(20, -1), START_S, POISSON))
+    recommender = Collaborative(replace(evidence(np.zeros((20, 2), np.float32), NOTHING), factors=both))
     past = history([3, 12, 4], weights=[1.0, 2.0, -1.0], days_ago=[0.0, 0.0, 0.0])
     # Weight 1 is a confidence of 2, weight 2 of 3, and a skip one of 2 that it is not wanted.
     row = csr_matrix(([2.0, 3.0, -2.0], ([0, 0, 0], [3, 12, 4])), shape=(1, 20), dtype=np.float32)
@@ -234,9 +244,65 @@ def test_folding_in_is_what_implicit_does() -> None:
 
 
 def test_nothing_to_learn_from_gives_no_factors() -> None:
-    assert not fit_factors(NOTHING, 3, START_S, ALS).known.any()
-    with pytest.raises(ModelError, match="maintenance reindex"):
-        Collaborative(evidence(np.zeros((3, 2), np.float32), NOTHING))
+    found = fit_factors(NOTHING, np.full(3, -1), START_S, FACTORS)
+    assert not found.als.known.any()
+    assert not found.rates.known.any()
+    for kind in (Collaborative, Poisson):
+        with pytest.raises(ModelError, match="maintenance reindex"):
+            kind(evidence(np.zeros((3, 2), np.float32), NOTHING))
+        nowhere = kind(replace(evidence(np.zeros((3, 2), np.float32), NOTHING), factors=found))
+        assert np.isnan(nowhere.score(history([1]))).all()
+
+
+def poisson_of(events: Events, artists: list[str], settings: PoissonSettings = POISSON) -> Poisson:
+    """What is fitted to events of tracks by these artists."""
+    factors = fit_factors(events, numbered(artists), START_S, FactorSettings(ALS, settings))
+    # Through the rows that a catalogue keeps.
+    factors = Factors.of_rows(factors.rows, FactorSettings(ALS, settings))
+    return Poisson(replace(evidence(np.zeros((len(artists), 2), np.float32), events, artists), factors=factors))
+
+
+def test_rates_are_the_same_for_the_same_seed_and_know_the_circles() -> None:
+    events, artists = events_of_circles(), numbered(["a"] * 5 + [""] * 15)
+    rates = fit_rates(events, artists, START_S, POISSON)
+    again = fit_rates(events, artists, START_S, POISSON)
+    np.testing.assert_array_equal(rates.tracks, again.tracks)
+    np.testing.assert_array_equal(rates.artists, again.artists)
+    assert rates.tracks.min() >= 0
+    # Each track has the rate of its artist, and none where nobody is known to have made it.
+    assert np.ptp(rates.artists[:5], axis=0).max() == 0 < rates.artists[0].max()
+    assert rates.artists[5:].max() == 0
+    scores = poisson_of(events, [""] * 20, replace(POISSON, circles=2)).score(history([0, 1]))
+    assert scores[2:10].min() > scores[10:].max() + 1
+
+
+def test_rates_foretell_how_often_each_item_is_played() -> None:
+    """The Kullback-Leibler divergence is at its least where the sums of what was and what is expected are alike."""
+    events = events_of_circles()
+    one = replace(POISSON, circles=1, half_life_days=1e9)
+    rates = fit_rates(events, np.full(20, -1), START_S, one)
+    counts = np.bincount(events.items, minlength=20)
+    np.testing.assert_allclose(rates.tracks[:, 0] / rates.tracks.sum(), counts / counts.sum(), rtol=1e-3)
+
+
+def test_a_track_that_nobody_heard_is_known_by_its_artist() -> None:
+    events = events_of_circles()
+    artists = ["one"] * 10 + ["two"] * 10
+    found = poisson_of(events, [*artists, "one", "two", ""])
+    scores = found.score(history([0, 1]))
+    assert scores[20] > scores[21] + 1
+    assert np.isnan(scores[22])
+    # What is heard of it stands for its artist too.
+    assert found.score(history([21]))[10:20].min() > found.score(history([21]))[:10].max()
+    # Without a share of its artist nothing tells of it.
+    alone = poisson_of(events, [*artists, "one", "two"], replace(POISSON, share=0.0)).score(history([0]))
+    assert np.isnan(alone[20:]).all()
+
+
+def test_what_is_skipped_says_nothing_of_a_circle() -> None:
+    found = poisson_of(events_of_circles(), [""] * 20)
+    np.testing.assert_array_equal(found.score(history([0, 12], weights=[1.0, -1.0])), found.score(history([0])))
+    assert np.isnan(found.score(history([12], weights=[-1.0]))).all()
 
 
 # The blend
@@ -254,18 +320,18 @@ def test_a_blend_finds_who_is_right_for_what() -> None:
     random = np.random.default_rng(0)
     choices = []
     for _ in range(200):
-        scores = random.standard_normal((4, 50)).astype(np.float32)
+        scores = random.standard_normal((5, 50)).astype(np.float32)
         unplayed = (np.arange(50) < 25).astype(np.float32)
         truth = np.where(unplayed, 2 * scores[1], 2 * scores[2]) + random.gumbel(size=50)
-        context = ItemContext(1 - unplayed, unplayed, np.zeros(50, np.float32))
+        context = ItemContext(1 - unplayed, unplayed, *np.zeros((2, 50), np.float32))
         choices.append(Choice(scores, context, 0.5, np.array([int(truth.argmax())])))
     blend = fit_blend(choices, 1)
-    context = ItemContext(np.array([1, 0], np.float32), np.array([0, 1], np.float32), np.zeros(2, np.float32))
-    _, parts = blend.mix([np.ones(2, np.float32)] * 4, context, 0.5)
-    popularity, content, collaborative, deep = (part.tolist() for part in parts)
+    context = ItemContext(*np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.float32))
+    _, parts = blend.mix([np.ones(2, np.float32)] * 5, context, 0.5)
+    popularity, content, collaborative, poisson, deep = (part.tolist() for part in parts)
     assert collaborative[0] > 1.0 > abs(collaborative[1]) + 0.3
     assert content[1] > 1.0 > abs(content[0]) + 0.3
-    assert max(map(abs, popularity + deep)) < 0.5
+    assert max(map(abs, popularity + poisson + deep)) < 0.5
     again = Blend.from_dict(json.loads(json.dumps(blend.to_dict())))
     np.testing.assert_allclose(again.weights, blend.weights, atol=1e-5)
     with pytest.raises(ModelError, match="malformed"):
@@ -361,7 +427,7 @@ def test_what_is_held_was_new_to_the_listener_and_out(listening: Listening) -> N
         assert set(one.items.tolist()) <= set(one.candidates.tolist())
         assert np.all(one.history.at < ends)
         assert np.all(listening.items.added_at[one.candidates] < ends)
-    assert evidence_before(listening, "test", ALS).events.at.max() < begins
+    assert evidence_before(listening, "test", FACTORS).events.at.max() < begins
     assert any(one.history.at.size == 5 and one.history.at[0] >= begins for one in held), "new listeners show five"
 
 
@@ -373,6 +439,12 @@ def test_batches_spare_what_was_heard(listening: Listening) -> None:
     same.fill_diagonal_(False)
     assert same.any()
     assert batch["spared"][same].all()
+    # What the later splits hold is not known in training.
+    data = ListeningData(listening, 10, 5, 32, 1)
+    later = listening.events.where(listening.events.at >= listening.begins["valid"])
+    known = listening.events.before(listening.begins["valid"])
+    assert data.heard(known.users, known.items).all()
+    assert not data.heard(later.users, later.items).all()
     # Frequencies are logarithms of shares.
     assert (batch["log_frequency"] < 0).all()
 
@@ -385,7 +457,7 @@ def settings(epochs: int = 4) -> TaskSettings:
         "listening",
         {"width": 32, "outputs": 16},
         {"examples": 10},
-        {"collaborative": {"factors": 8}},
+        {"factors": {"collaborative": {"factors": 8}, "poisson": {"circles": 4}}},
         Optimisation(epochs, 64, 1.0, 5e-3, 0.01, 1.0, 0),
         Augmentation(),
     )
@@ -417,7 +489,7 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> ListeningMode
 
 def test_a_model_has_towers_and_blend_and_no_names(model: ListeningModel, data: Path) -> None:
     assert model.space == "genre:0123456789ab"
-    assert model.collaborative.factors == 8
+    assert (model.factors.collaborative.factors, model.factors.poisson.circles) == (8, 4)
     assert set(model.spec.metrics) == {"ndcg_10", "recall_10"}
     told = json.dumps(model.spec.to_dict())
     assert "listener-0" not in told
@@ -435,9 +507,9 @@ def test_the_same_seed_trains_the_same_model(model: ListeningModel, data: Path, 
 
 
 def test_the_blend_beats_popularity_and_knows_new_tracks(model: ListeningModel, listening: Listening) -> None:
-    found = evaluate(listening, "test", model.collaborative, model)
+    found = evaluate(listening, "test", model.factors, model)
     table = found.listeners
-    assert set(found.coverage) == {"popularity", "content", "collaborative", "deep", "hybrid"}
+    assert set(found.coverage) == {"popularity", "content", "collaborative", "poisson", "deep", "hybrid"}
     assert table["hybrid_ndcg_10"].mean() > 1.3 * table["popularity_ndcg_10"].mean()
     assert table["hybrid_ndcg_10"].mean() > 0.9 * table["collaborative_ndcg_10"].mean()
     # Nobody played a new track: popularity and factors cannot tell one from another, sound can.
@@ -464,10 +536,10 @@ def test_ones_own_recommender_is_judged_with_the_others(listening: Listening, mo
 
     register("prophet", Prophet)
     assert "prophet" in known()
-    table = evaluate(listening, "test", ALS, None, ["popularity", "prophet"]).listeners
+    table = evaluate(listening, "test", FACTORS, None, ["popularity", "prophet"]).listeners
     assert table["prophet_ndcg_10"].mean() > 5 * table["popularity_ndcg_10"].mean()
     with pytest.raises(ConfigError, match="no recommender 'oracle'"):
-        make("oracle", evidence_before(listening, "test", ALS))
+        make("oracle", evidence_before(listening, "test", FACTORS))
 
 
 def test_settings_that_do_not_fit_are_refused(data: Path, tmp_path: Path) -> None:

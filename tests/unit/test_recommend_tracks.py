@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,11 @@ from backbeat.errors import CatalogueError, ConfigError, ModelError, UnknownItem
 from backbeat.features import FeatureParams
 from backbeat.listening import recommenders
 from backbeat.listening.collaborative import AlsSettings
+from backbeat.listening.factors import FactorSettings
 from backbeat.listening.history import History
 from backbeat.listening.hybrid import Blend
 from backbeat.listening.model import ListeningModel
+from backbeat.listening.poisson import PoissonSettings
 from backbeat.listening.recommenders import Evidence, register
 from backbeat.listening.towers import TwoTowers
 from backbeat.model import ModelSpec, save_model
@@ -30,7 +32,7 @@ from backbeat.recommend.interactions import Interaction
 from backbeat.recommend.tracks import TrackAnswer, TrackFilters, TrackRecommender
 
 TRACKS, SIZE = 40, 8
-SETTINGS = AlsSettings(factors=8)
+SETTINGS = FactorSettings(AlsSettings(factors=8), PoissonSettings(circles=4))
 
 
 def sound(number: int) -> NDArray[np.float32]:
@@ -66,8 +68,8 @@ def tiny_model(seed: int = 1) -> ListeningModel:
     import torch
 
     torch.manual_seed(seed)
-    blend = Blend(np.array([[0.5, 0, 0, 0], [1, 0, 0, 0.5], [2, 0, 0, 0], [0.2, 0, 0, 0]]), np.zeros(4))
-    decoding = {"space": SPACE, "inputs": SIZE, "collaborative": vars(SETTINGS), "blend": blend.to_dict()}
+    blend = Blend(np.array([[0.5, 0, 0, 0], [1, 0, 0, 0.5], [2, 0, 0, 0], [0.3, 0, 0, 0], [0.2, 0, 0, 0]]), np.zeros(6))
+    decoding = {"space": SPACE, "inputs": SIZE, "factors": asdict(SETTINGS), "blend": blend.to_dict()}
     network = {"width": 16, "outputs": 8}
     spec = ModelSpec("listening", "tiny", "1", network, FeatureParams(), ("listener", "track"), decoding)
     return ListeningModel(TwoTowers(SIZE, **network), spec)
@@ -130,10 +132,10 @@ def test_strangers_get_what_is_popular(catalogue: Catalogue) -> None:
 def test_the_hybrid_finds_new_tracks_and_tells_its_parts(catalogue: Catalogue) -> None:
     listen(catalogue)
     model = tiny_model()
-    refit(catalogue, model.collaborative)
+    refit(catalogue, model.factors)
     answers = TrackRecommender(catalogue, model).recommend(user="listener-0", count=36)
     assert {answer.method for answer in answers} == {"hybrid"}
-    assert set(answers[0].parts) == {"popularity", "content", "collaborative", "deep"}
+    assert set(answers[0].parts) == {"popularity", "content", "collaborative", "poisson", "deep"}
     assert answers[0].score == pytest.approx(sum(answers[0].parts.values()), abs=1e-3)
     new = {name(number) for number in range(36, 40)}
     assert new <= set(ids(answers))

@@ -13,7 +13,7 @@ from backbeat.errors import CatalogueError, ModelError
 
 if TYPE_CHECKING:
     from backbeat.analysis.describing import Describer
-    from backbeat.listening.collaborative import AlsSettings
+    from backbeat.listening.factors import FactorSettings
     from backbeat.recommend.catalogue import Catalogue
     from backbeat.recommend.maintenance import Step
 
@@ -54,7 +54,7 @@ def reindex(dry_run: _Dry = False, catalogue: _Where = None, state: _State = Non
     models = maintenance.models_in_use(_shipped(), _state(state))
     with Catalogue.open(catalogue) as opened:
         spaces = maintenance.spaces_of(models)
-        _run(maintenance.reindex(opened, spaces, lambda: _describer(models), lambda: _als(models)), dry_run)
+        _run(maintenance.reindex(opened, spaces, lambda: _describer(models), lambda: _factors(models)), dry_run)
 
 
 @maintenance_app.command("vacuum", epilog="Example: [bold]backbeat maintenance vacuum[/bold]")
@@ -160,10 +160,10 @@ def _describer(models: dict[str, Path]) -> Describer:
     return Describer.load({task: models[task] for task in (*TASKS, "pairing") if task in models})
 
 
-def _als(models: dict[str, Path]) -> AlsSettings | None:
+def _factors(models: dict[str, Path]) -> FactorSettings | None:
     """Return how the listening model's blend was learnt; None where there is no such model."""
     if "listening" not in models:
         return None
     from backbeat.listening.model import ListeningModel
 
-    return ListeningModel.from_folder(models["listening"]).collaborative
+    return ListeningModel.from_folder(models["listening"]).factors

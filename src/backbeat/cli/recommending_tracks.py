@@ -41,8 +41,8 @@ def tracks(
     method: Annotated[
         str,
         typer.Option(
-            help="Who recommends: popularity, content, collaborative, deep, hybrid, or auto for the best that what is "
-            "known allows."
+            help="Who recommends: popularity, content, collaborative, poisson, deep, hybrid, or auto for the best that "
+            "what is known allows."
         ),
     ] = "auto",
     label: Annotated[

@@ -63,7 +63,9 @@ def recommend_tracks(
     user: Annotated[str | None, typer.Option(help="Whose interactions are known.", show_default=False)] = None,
     like: Annotated[list[str] | None, typer.Option(metavar="ITEM", help="Liked; several may be given.")] = None,
     count: _COUNT = 10,
-    method: Annotated[str, typer.Option(help="auto, hybrid, content, collaborative, deep, popularity.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, hybrid, content, collaborative, poisson, deep, popularity.")
+    ] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="A genre to choose from; several may be given.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="ITEM", help="Not this one; several.")] = None,
     diversity: Annotated[float, typer.Option(help="0: the likeliest; 1: as different as can be.")] = 0.0,

@@ -58,7 +58,7 @@ class AlsSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class AlsFactors:
     """The items' factors.
 
     Parameters
@@ -78,7 +78,7 @@ class Factors:
         return np.asarray(~np.isnan(self.matrix[:, 0]))
 
 
-def fit_factors(events: Events, items: int, now: float, settings: AlsSettings) -> Factors:
+def fit_als(events: Events, items: int, now: float, settings: AlsSettings) -> AlsFactors:
     """Fit the factors of `items` items to what listeners did; the same events and seed give the same factors."""
     import threadpoolctl
     from implicit.cpu.als import AlternatingLeastSquares
@@ -87,7 +87,7 @@ def fit_factors(events: Events, items: int, now: float, settings: AlsSettings) -
     matrix = np.full((items, settings.factors), np.nan, dtype=np.float32)
     heard = np.unique(events.items)
     if not heard.size:
-        return Factors(matrix, settings)
+        return AlsFactors(matrix, settings)
     users, rows = np.unique(events.users, return_inverse=True)
     faded = events.weights * fading(events.at, now, settings.half_life_days)
     summed = csr_matrix((faded, (rows, np.searchsorted(heard, events.items))), shape=(users.size, heard.size))
@@ -103,7 +103,7 @@ def fit_factors(events: Events, items: int, now: float, settings: AlsSettings) -
         )
         model.fit(summed.astype(np.float32), show_progress=False)
     matrix[heard] = model.item_factors
-    return Factors(matrix, settings)
+    return AlsFactors(matrix, settings)
 
 
 def _confidences(weights: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
@@ -127,9 +127,8 @@ class Collaborative:
     def __init__(self, evidence: Evidence) -> None:
         if evidence.factors is None:
             raise ModelError("no factors for collaborative recommendations; `backbeat maintenance reindex` fits them")
-        self.settings = evidence.factors.settings
-        self.matrix = evidence.factors.matrix
-        self.known = evidence.factors.known
+        factors = evidence.factors.als
+        self.settings, self.matrix, self.known = factors.settings, factors.matrix, factors.known
         self._filled = np.where(self.known[:, None], self.matrix, 0).astype(np.float32)
         self._gram = self._filled.T.astype(np.float64) @ self._filled
         self._latest: tuple[History, _Equations] | None = None

@@ -244,7 +244,7 @@ class _Batches(Dataset):
             histories[row, : items.size], events[row, : items.size] = items, values
             there[row, : items.size] = True
         targets, users = (np.array([getattr(step, name) for step in steps]) for name in ("item", "user"))
-        # An item of the batch says nothing against who heard it at any time.
+        # An item of the batch says nothing against who heard it before or after.
         spared = self.data.heard(users[:, None], targets[None])
         spared[np.arange(targets.size), np.arange(targets.size)] = False
         # Each item goes through its tower once, in however many histories it is.
@@ -283,13 +283,15 @@ class ListeningData(pl.LightningDataModule):
         super().__init__()
         self.listening, self.history, self.examples, self.seed = listening, history, examples, seed
         self.batch_size = batch_size
-        counts = np.bincount(listening.events.before(listening.begins["valid"]).items, minlength=len(listening.items))
+        known = listening.events.before(listening.begins["valid"])
+        counts = np.bincount(known.items, minlength=len(listening.items))
         # One more each, so that none is impossible.
         self.frequency = np.log((counts + 1) / (counts + 1).sum()).astype(np.float32)
-        self._heard = np.unique(listening.events.users * len(listening.items) + listening.events.items)
+        # What came later is not there to be known: to spare it would be to tell of it.
+        self._heard = np.unique(known.users * len(listening.items) + known.items)
 
     def heard(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether listeners heard items, of arrays that broadcast to one shape."""
+        """Return whether listeners had heard items when training ends, of arrays that broadcast to one shape."""
         pairs = users * len(self.listening.items) + items
         places = np.minimum(np.searchsorted(self._heard, pairs), self._heard.size - 1)
         return np.asarray(self._heard[places] == pairs)

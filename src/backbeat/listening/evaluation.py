@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backbeat.errors import CorpusError
-from backbeat.listening.collaborative import AlsSettings, fit_factors
 from backbeat.listening.data import Listening
+from backbeat.listening.factors import FactorSettings, fit_factors
 from backbeat.listening.history import History
 from backbeat.listening.hybrid import Blend, Choice, Hybrid, ItemContext, amount, counted, fit_blend, standardised
 from backbeat.listening.model import ListeningModel
@@ -52,14 +52,14 @@ def held_of(listening: Listening, split: str) -> list[Held]:
 
 
 def evidence_before(
-    listening: Listening, split: str, settings: AlsSettings, model: ListeningModel | None = None
+    listening: Listening, split: str, settings: FactorSettings, model: ListeningModel | None = None
 ) -> Evidence:
     """Return what is known when a split begins, with factors fitted to it."""
     begins, _ = listening.span(split)
     events = listening.events.before(begins)
-    factors = fit_factors(events, len(listening.items), begins, settings)
-    items = listening.items
-    return Evidence(items.vectors, numbered(items.artists), items.added_at, events, begins, factors, model)
+    items, artists = listening.items, numbered(listening.items.artists)
+    factors = fit_factors(events, artists, begins, settings)
+    return Evidence(items.vectors, artists, items.added_at, events, begins, factors, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Judged:
 def evaluate(
     listening: Listening,
     split: str,
-    settings: AlsSettings,
+    settings: FactorSettings,
     model: ListeningModel | None,
     methods: Sequence[str] | None = None,
 ) -> Judged:
@@ -196,7 +196,7 @@ def fit_and_judge(
         return ListeningModel(network, replace(spec, decoding={**told, "blend": blend.to_dict()}))
 
     model = model_with(Blend.level())
-    evidence = evidence_before(listening, "valid", model.collaborative, model)
+    evidence = evidence_before(listening, "valid", model.factors, model)
     recommenders = {name: make(name, evidence) for name in SINGLE}
     held = held_of(listening, "valid")
     learnt = list(choices(held, evidence, recommenders))

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.errors import ModelError
-from backbeat.listening.history import DAY_S, Events, History
-from backbeat.listening.recommenders import SINGLE, Evidence, make
+from backbeat.listening.history import DAY_S, Events, History, fading
+from backbeat.listening.recommenders import FITTED, SINGLE, Evidence, make
 
 # Beyond so many plays or events there is no more to know.
 _MANY = 200
 _CONTEXTS = ("alone", "history", "played", "unplayed")
-_ADDED = ("unplayed", "unplayed_history", "fresh", "fresh_history")
-# A release is half as fresh after so many days.
-_FRESH_DAYS = 14.0
+_ADDED = ("unplayed", "unplayed_history", "fresh", "fresh_history", "rising", "rising_history")
+# A release is half as fresh after so many days, and a play says half as much of what rises just now.
+_FRESH_DAYS, _RISING_DAYS = 14.0, 7.0
 # Weight of the squared coefficients, against the mean loss of a listener.
 _RIDGE = 0.03
 _MOST_CANDIDATES = 2000
@@ -40,8 +40,8 @@ class Blend:
         Shape (recommenders of `SINGLE`, contexts): alone; times how long the history is, 0 to 1; times how much the
         item is played, 0 to 1; for items that nobody played.
     added
-        What is added whatever the recommenders say, shape (4,): for items that nobody played, alone and times how long
-        the history is, and for how fresh an item is, likewise.
+        What is added whatever the recommenders say, shape (6,): for items that nobody played, alone and times how long
+        the history is; for how fresh an item is, likewise; for how much it is played just now, likewise.
     """
 
     weights: NDArray[np.float64]
@@ -91,8 +91,9 @@ class Blend:
         for row, score in zip(self.weights.astype(np.float32), scores, strict=True):
             by_item = row[2] * items.played + row[3] * items.unplayed
             parts.append(score * (row[0] + row[1] * np.float32(history) + by_item))
-        unplayed, fresh = (np.float32(pair[0] + pair[1] * history) for pair in self.added.reshape(2, 2))
-        total = unplayed * items.unplayed + fresh * items.fresh
+        total = np.zeros_like(items.played)
+        for pair, kind in zip(self.added.reshape(-1, 2), items.added, strict=True):
+            total += np.float32(pair[0] + pair[1] * history) * kind
         for part in parts:
             total = total + part
         return total, parts
@@ -110,11 +111,14 @@ class ItemContext:
         1 where nobody did, else 0.
     fresh
         1 for what just came out, halved every fortnight.
+    rising
+        How much it was played of late, half for each week ago; standardised logarithms.
     """
 
     played: NDArray[np.float32]
     unplayed: NDArray[np.float32]
     fresh: NDArray[np.float32]
+    rising: NDArray[np.float32]
 
     @classmethod
     def of_evidence(cls, evidence: Evidence) -> ItemContext:
@@ -123,11 +127,19 @@ class ItemContext:
         # What comes out later is as fresh as what just did.
         out = np.minimum(evidence.added_at, evidence.now)
         fresh = np.exp2((out - evidence.now) / (_FRESH_DAYS * DAY_S))
-        return cls(played, (played == 0).astype(np.float32), fresh.astype(np.float32))
+        events = evidence.events.where(evidence.events.weights > 0)
+        late = np.bincount(events.items, fading(events.at, evidence.now, _RISING_DAYS), minlength=played.size)
+        rising = standardised(np.log1p(late).astype(np.float32))
+        return cls(played, (played == 0).astype(np.float32), fresh.astype(np.float32), rising)
+
+    @property
+    def added(self) -> tuple[NDArray[np.float32], ...]:
+        """What adds to a score by itself, in the order of a blend's weights."""
+        return self.unplayed, self.fresh, self.rising
 
     def of(self, rows: NDArray[np.int64]) -> ItemContext:
         """Return that of some items."""
-        return ItemContext(self.played[rows], self.unplayed[rows], self.fresh[rows])
+        return ItemContext(self.played[rows], self.unplayed[rows], self.fresh[rows], self.rising[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +227,7 @@ def _features(choice: Choice, rng: np.random.Generator) -> tuple[NDArray[np.floa
     alone = np.ones_like(items.played)
     context = np.stack([alone, alone * history, items.played, items.unplayed], axis=1)
     crossed = (scores[:, :, None] * context[:, None, :]).reshape(len(rows), -1)
-    added = np.stack([items.unplayed, items.unplayed * history, items.fresh, items.fresh * history], axis=1)
+    added = np.stack([one for kind in items.added for one in (kind, kind * history)], axis=1)
     return np.concatenate([crossed, added], axis=1).astype(np.float32), np.arange(choice.chosen.size)
 
 
@@ -240,7 +252,7 @@ class Hybrid:
         self.items = ItemContext.of_evidence(evidence)
         # Without factors nobody's listening is known, and the blend does without.
         self.single = {
-            name: make(name, evidence) for name in SINGLE if not (name == "collaborative" and evidence.factors is None)
+            name: make(name, evidence) for name in SINGLE if not (name in FITTED and evidence.factors is None)
         }
 
     def score(self, history: History) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backbeat.errors import ConfigError, ModelError
-from backbeat.listening.collaborative import AlsSettings
+from backbeat.listening.factors import FactorSettings
 from backbeat.listening.hybrid import Blend
 from backbeat.listening.towers import TwoTowers
 from backbeat.model import ModelSpec, load_spec, load_weights
@@ -20,7 +20,7 @@ class ListeningModel:
     network
         The two towers, trained.
     spec
-        What was trained; its `decoding` has ``space``, ``inputs``, ``collaborative`` and ``blend``.
+        What was trained; its `decoding` has ``space``, ``inputs``, ``factors`` and ``blend``.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class ListeningModel:
             #: The space of the items' embeddings that it was trained on.
             self.space = str(spec.decoding["space"])
             self.blend = Blend.from_dict(spec.decoding["blend"])
-            self.collaborative = read_settings(AlsSettings, dict(spec.decoding["collaborative"]))
+            self.factors = read_settings(FactorSettings, dict(spec.decoding["factors"]))
         except (KeyError, ConfigError) as error:
             raise ModelError(f"the listening model's specification is incomplete: {error}; train it again") from None
 

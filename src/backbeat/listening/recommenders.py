@@ -29,7 +29,7 @@ from backbeat.errors import ConfigError
 from backbeat.listening.history import Events, History
 
 if TYPE_CHECKING:
-    from backbeat.listening.collaborative import Factors
+    from backbeat.listening.factors import Factors
     from backbeat.listening.model import ListeningModel
 
 
@@ -50,7 +50,7 @@ class Evidence:
     now
         Seconds since 1970.
     factors
-        The items' factors of collaborative filtering; None where nothing has been fitted.
+        What was fitted to all that listeners did; None where nothing has been.
     model
         The trained towers and blend; None where there are none.
     """
@@ -82,11 +82,14 @@ class Recommender(Protocol):
 Maker = Callable[[Evidence], Recommender]
 
 #: The single recommenders, which the hybrid blends, in the order of its weights.
-SINGLE: tuple[str, ...] = ("popularity", "content", "collaborative", "deep")
+SINGLE: tuple[str, ...] = ("popularity", "content", "collaborative", "poisson", "deep")
+#: Those of them that go by factors.
+FITTED: tuple[str, ...] = ("collaborative", "poisson")
 _BUILT_IN = {
     "popularity": "popularity.Popularity",
     "content": "content.Content",
     "collaborative": "collaborative.Collaborative",
+    "poisson": "poisson.Poisson",
     "deep": "towers.Deep",
     "hybrid": "hybrid.Hybrid",
 }

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from backbeat.dataset import LabelledTrack
 from backbeat.errors import ConfigError
 from backbeat.learning import Batch, Optimisation, TaskModule
-from backbeat.listening.collaborative import AlsSettings
 from backbeat.listening.data import Listening, ListeningData, gather, read_items
+from backbeat.listening.factors import FactorSettings
 from backbeat.listening.towers import TwoTowers
 from backbeat.model import ModelSpec
 from backbeat.settings import read_settings
@@ -55,8 +55,8 @@ class ListeningTask(TaskModule):
     ----------
     network
         Keyword arguments of `TwoTowers`.
-    collaborative
-        Settings of the collaborative recommender that is blended with the towers.
+    factors
+        Settings of the factors that are blended with the towers.
     optimisation, seed
         As all tasks have them.
     listening
@@ -70,13 +70,13 @@ class ListeningTask(TaskModule):
     def __init__(
         self,
         network: dict[str, Any],
-        collaborative: AlsSettings,
+        factors: FactorSettings,
         optimisation: Optimisation,
         listening: Listening,
         seed: int,
     ) -> None:
         super().__init__(optimisation, seed)
-        self.listening, self.collaborative = listening, collaborative
+        self.listening, self.factors = listening, factors
         self.network = TwoTowers(listening.items.vectors.shape[1], **network)
         self.network.take_spread(torch.from_numpy(listening.items.vectors))
         #: Of the front end of the model that made the embeddings.
@@ -116,7 +116,7 @@ class ListeningTask(TaskModule):
         told: dict[str, Any] = {
             "space": self.listening.items.space,
             "inputs": self.listening.items.vectors.shape[1],
-            "collaborative": asdict(self.collaborative),
+            "factors": asdict(self.factors),
         }
         blend, metrics = fit_and_judge(self.listening, self.network, spec, told, self.seed)
         return {**told, "blend": blend.to_dict()}, metrics
@@ -130,7 +130,7 @@ def prepare(
     Parameters
     ----------
     settings
-        Of the task: `loss` as `ListeningLoss`, `decoding` with `AlsSettings` under ``collaborative``.
+        Of the task: `loss` as `ListeningLoss`, `decoding` with `FactorSettings` under ``factors``.
     tracks
         The label lines of all splits.
     folder
@@ -147,12 +147,12 @@ def prepare(
     """
     listening = gather(tracks, read_items(folder))
     loss = read_settings(ListeningLoss, dict(settings.loss))
-    unknown: Mapping[str, Any] = {name: one for name, one in settings.decoding.items() if name != "collaborative"}
+    unknown: Mapping[str, Any] = {name: one for name, one in settings.decoding.items() if name != "factors"}
     if unknown:
-        raise ConfigError(f"decoding of listening has no setting {min(unknown)!r}; it has collaborative")
-    collaborative = read_settings(AlsSettings, dict(settings.decoding.get("collaborative", {})))
+        raise ConfigError(f"decoding of listening has no setting {min(unknown)!r}; it has factors")
+    factors = read_settings(FactorSettings, dict(settings.decoding.get("factors", {})))
     try:
-        module = ListeningTask(dict(settings.network), collaborative, settings.optimisation, listening, seed)
+        module = ListeningTask(dict(settings.network), factors, settings.optimisation, listening, seed)
     except TypeError as error:
         raise ConfigError(f"the settings of task listening do not fit it: {error}") from error
     batch_size = settings.optimisation.batch_size

@@ -49,7 +49,7 @@ class Trial:
     def hybrid(self, model: ListeningModel) -> Recommender:
         """Return a model's hybrid, which knows what happened before the split; made once for each model."""
         if model not in self._hybrids:
-            evidence = evidence_before(self.listening, self.split, model.collaborative, model)
+            evidence = evidence_before(self.listening, self.split, model.factors, model)
             self._hybrids[model] = make("hybrid", evidence)
         return self._hybrids[model]
 

@@ -1,4 +1,4 @@
-"""The factors of collaborative filtering that a catalogue keeps: fitted to what its listeners did, and read again."""
+"""The factors that a catalogue keeps: fitted to what its listeners did, and read again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbeat.errors import CatalogueError, ConfigError
-from backbeat.listening.collaborative import AlsSettings, Factors, fit_factors
+from backbeat.listening.factors import Factors, FactorSettings, fit_factors
 from backbeat.listening.history import Events
+from backbeat.listening.recommenders import numbered
 from backbeat.recommend.interactions import InteractionTable
 from backbeat.settings import read_settings
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from backbeat.recommend.catalogue import Catalogue
 
 
-def refit(catalogue: Catalogue, settings: AlsSettings | None = None) -> int:
+def refit(catalogue: Catalogue, settings: FactorSettings | None = None) -> int:
     """Fit factors to all interactions and keep them in the place of those before; return of how many items.
 
     Parameters
@@ -27,29 +28,34 @@ def refit(catalogue: Catalogue, settings: AlsSettings | None = None) -> int:
     catalogue
         Where interactions come from and factors go to.
     settings
-        As the listening model in use has them (`ListeningModel.collaborative`), for its blend was learnt with those;
+        As the listening model in use has them (`ListeningModel.factors`), for its blend was learnt with those;
         the defaults where there is none.
     """
-    chosen = settings or AlsSettings()
+    chosen = settings or FactorSettings()
     table = catalogue.interactions()
     ids = np.unique(table.items)
     events = coded(table, ids)
     now = float(table.at[-1]) if len(table) else 0.0
-    found = fit_factors(events, ids.size, now, chosen)
-    kept = [str(name) for name, known in zip(ids.tolist(), found.known.tolist(), strict=True) if known]
-    catalogue.put_factors(stamp(chosen, len(table), now), kept, found.matrix[found.known])
-    return len(kept)
+    tracks = catalogue.table("track")
+    artists = dict(zip(tracks.ids, tracks.artists.tolist(), strict=True))
+    found = fit_factors(events, numbered([artists.get(name, "") for name in ids.tolist()]), now, chosen)
+    known = found.als.known
+    catalogue.put_factors(stamp(chosen, len(table), now), ids[known].tolist(), found.rows[known])
+    return int(known.sum())
 
 
 def interactions_since(catalogue: Catalogue) -> int:
     """Return how many interactions the factors do not know: what a refit would bring in."""
     there, found = len(catalogue.interactions()), catalogue.factors()
-    return there if found is None else abs(there - _read(found[0])[1])
+    try:
+        return there if found is None else abs(there - _read(found[0])[1])
+    except CatalogueError:  # of another kind
+        return there
 
 
-def stamp(settings: AlsSettings, interactions: int, until: float) -> str:
+def stamp(settings: FactorSettings, interactions: int, until: float) -> str:
     """Return a text that tells how factors were fitted, and to what."""
-    return json.dumps({"als": asdict(settings), "interactions": interactions, "until": until}, sort_keys=True)
+    return json.dumps({"factors": asdict(settings), "interactions": interactions, "until": until}, sort_keys=True)
 
 
 def factors_of(catalogue: Catalogue, ids: tuple[str, ...]) -> Factors | None:
@@ -65,22 +71,22 @@ def factors_of(catalogue: Catalogue, ids: tuple[str, ...]) -> Factors | None:
         return None
     told, names, matrix = found
     try:
-        settings = read_settings(AlsSettings, _read(told)[0])
+        settings = read_settings(FactorSettings, _read(told)[0])
     except ConfigError as error:
         raise CatalogueError(
             f"the catalogue's factors: {error}; `backbeat maintenance reindex` fits them anew"
         ) from None
-    rows = np.full((len(ids), settings.factors), np.nan, dtype=np.float32)
+    rows = np.full((len(ids), settings.width), np.nan, dtype=np.float32)
     places, there = rows_of(np.array(ids), np.array(names))
     rows[places] = matrix[there]
-    return Factors(rows, settings)
+    return Factors.of_rows(rows, settings)
 
 
 def _read(told: str) -> tuple[dict[str, float], int]:
     """Return the settings and the number of interactions of a stamp."""
     try:
         values = json.loads(told)
-        return dict(values["als"]), int(values["interactions"])
+        return dict(values["factors"]), int(values["interactions"])
     except (ValueError, KeyError, TypeError):
         raise CatalogueError(
             "the catalogue's factors are of another kind; `backbeat maintenance reindex` fits them anew"

@@ -21,7 +21,7 @@ from backbeat.recommend.catalogue.adding import Describes
 from backbeat.recommend.factors import interactions_since, refit
 
 if TYPE_CHECKING:
-    from backbeat.listening.collaborative import AlsSettings
+    from backbeat.listening.factors import FactorSettings
 
 #: What is told while a step is done: the share, and what is being done.
 Telling = Callable[[float, str], None]
@@ -54,7 +54,7 @@ def reindex(
     catalogue: Catalogue,
     spaces: Iterable[str],
     describer: Callable[[], Describes],
-    als: Callable[[], AlsSettings | None] = lambda: None,
+    factors: Callable[[], FactorSettings | None] = lambda: None,
 ) -> Iterator[Step]:
     """Give what it takes to search a catalogue by models as they are now.
 
@@ -66,7 +66,7 @@ def reindex(
         Of the models that vectors are made by.
     describer
         Loads them; called where items have to be heard.
-    als
+    factors
         Tells how factors are fitted to interactions; called where there are new ones.
     """
     wanted = tuple(spaces)
@@ -85,7 +85,7 @@ def reindex(
     if count := interactions_since(catalogue):
         yield Step(
             f"fit the factors of items to interactions ({count} came or went since)",
-            lambda _: f"{refit(catalogue, als())} items",
+            lambda _: f"{refit(catalogue, factors())} items",
         )
 
 

@@ -76,6 +76,10 @@ def _together(known: Known, history: History, item: int, name_of: Callable[[int]
     return ["listeners of what you play come to it, by way of others"]
 
 
+def _circle(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:
+    return ["is played in the circles that play what you do"]
+
+
 def _towards(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:
     return ["goes where the latest plays were going"]
 
@@ -84,4 +88,4 @@ def _own(known: Known, history: History, item: int, name_of: Callable[[int], str
     return []
 
 
-_SENTENCES = dict(zip(SINGLE, (_popular, _alike, _together, _towards), strict=True))
+_SENTENCES = dict(zip(SINGLE, (_popular, _alike, _together, _circle, _towards), strict=True))

@@ -221,7 +221,7 @@ class TrackRecommender:
             return "hybrid"
         if known.evidence.factors is not None:
             liked = history.items[history.weights > 0]
-            if known.evidence.factors.known[liked].any():
+            if known.evidence.factors.als.known[liked].any():
                 return "collaborative"
         return "content" if known.tracks.vectors.shape[1] else "popularity"
 
