@@ -8,8 +8,11 @@ against all others at once. It is convex, so that there is one answer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ _FRESH_DAYS, _RISING_DAYS = 14.0, 7.0
 # Weight of the squared coefficients, against the mean loss of a listener.
 _RIDGE = 0.03
 _MOST_CANDIDATES = 2000
+_MANY_ITEMS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +179,13 @@ def standardised(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     count = np.count_nonzero(known)
     if not count:
         return np.zeros_like(scores)
-    filled = np.where(known, scores, np.float32(0))
-    centred = (filled - filled.sum() / np.float32(count)) * known
+    if count == scores.size:
+        centred = scores - scores.sum() / np.float32(count)
+    else:
+        filled = np.where(known, scores, np.float32(0))
+        centred = (filled - filled.sum() / np.float32(count)) * known
     spread = float(np.sqrt(centred @ centred / count))
-    return np.asarray(centred / np.float32(spread) if spread > 1e-6 else np.zeros_like(centred), dtype=np.float32)
+    return np.asarray(centred * np.float32(1 / spread) if spread > 1e-6 else np.zeros_like(centred), dtype=np.float32)
 
 
 def fit_blend(choices: Sequence[Choice], seed: int) -> Blend:
@@ -236,6 +243,13 @@ def counted(events: Events, items: int) -> NDArray[np.float32]:
     return amount(np.bincount(events.items[events.weights > 0], minlength=items).astype(np.float64))
 
 
+@cache
+def _beside(process: int) -> ThreadPoolExecutor:
+    """Return threads of this process: those of one that it was forked from are not there."""
+    del process
+    return ThreadPoolExecutor(2, thread_name_prefix="recommenders")
+
+
 class Hybrid:
     """Scores by the blend of a trained model.
 
@@ -261,7 +275,14 @@ class Hybrid:
 
     def parts(self, history: History) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Return the blend, and what each recommender adds to it."""
-        silent = np.zeros(self.items.played.size, dtype=np.float32)
-        scores = [standardised(self.single[name].score(history)) if name in self.single else silent for name in SINGLE]
+
+        def scored(name: str) -> NDArray[np.float32]:
+            if name not in self.single:
+                return np.zeros(self.items.played.size, dtype=np.float32)
+            return standardised(self.single[name].score(history))
+
+        # Of many items most of the time goes into reading what is known of them, which two cores do side by side.
+        many = self.items.played.size >= _MANY_ITEMS
+        scores = list((_beside(os.getpid()).map if many else map)(scored, SINGLE))
         total, parts = self.blend.mix(scores, self.items, float(amount(float(len(history)))))
         return total, dict(zip(SINGLE, parts, strict=True))
