@@ -41,6 +41,7 @@ def test_a_loop_goes_on_where_it_ended() -> None:
     sound = render_loop(loop, np.random.SeedSequence(5), sources, EffectsParams(strength=0.0), channels=1)[0]
     assert sound.size == round(loop.duration_s * SYNTHESIS_RATE_HZ)
     assert np.abs(sound).max() == pytest.approx(0.9, rel=1e-3)
+    assert abs(sound.mean()) < 1e-5
     steps = np.abs(np.diff(sound))
     assert abs(sound[0] - sound[-1]) <= np.quantile(steps, 0.999)
     # Twice the loop, heard at the seam and within, sounds as loud just after the one as before it.

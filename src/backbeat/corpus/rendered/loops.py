@@ -116,6 +116,8 @@ def render_loop(
         parts=tuple(replace(part, notes=_with_lead_in(part, loop.duration_s, lead_s)) for part in loop.parts),
     )
     made = render_score(longer, seeds, sources, effects, channels=channels).audio[:, first : first + count]
+    # A loop is over and over; what some samples lie off the middle would be there all the time.
+    made = made - made.mean(axis=1, keepdims=True)
     return np.asarray(made * np.float32(_PEAK / max(float(np.abs(made).max()), 1e-6)), dtype=np.float32)
 
 
