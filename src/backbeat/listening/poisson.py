@@ -184,8 +184,10 @@ class Poisson:
         if not telling.any():
             return None
         items, counts = items[telling], np.minimum(strengths[telling], _MOST)
-        columns = np.concatenate([self._tracks[items], self._artists[self._artist[items]]]).astype(np.float64) + _HARDLY
-        counts = np.concatenate([counts, self.settings.artists * counts])
+        artists = self._artist[items]
+        named = artists < len(self._artists) - 1
+        columns = np.concatenate([self._tracks[items], self._artists[artists[named]]]).astype(np.float64) + _HARDLY
+        counts = np.concatenate([counts, self.settings.artists * counts[named]])
         drawn = self._drawn + _HARDLY
         found = np.full(drawn.size, counts.sum() / drawn.sum())
         for _ in range(_FOLDING_STEPS):

@@ -343,7 +343,7 @@ class Catalogue:
         return gone
 
     def put_factors(self, stamp: str, ids: Sequence[str], matrix: NDArray) -> int:
-        """Keep what a collaborative recommender learned of items, in the place of what was; return of how many.
+        """Keep what recommenders learned of items, in the place of what was; return of how many.
 
         Items that are gone meanwhile are left out. `stamp` tells it from others.
         """

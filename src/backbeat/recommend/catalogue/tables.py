@@ -90,7 +90,7 @@ INTERACTIONS = Table(
     UniqueConstraint("user", "told_as", name="uq_catalogue_interactions_told_as"),
 )
 
-#: What a collaborative recommender learned of items from interactions.
+#: What recommenders learned of items from interactions.
 FACTORS = Table(
     "catalogue_factors",
     META,
