@@ -327,8 +327,11 @@ def test_a_blend_finds_who_is_right_for_what() -> None:
         choices.append(Choice(scores, context, 0.5, np.array([int(truth.argmax())])))
     blend = fit_blend(choices, 1)
     context = ItemContext(*np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.float32))
-    _, parts = blend.mix([np.ones(2, np.float32)] * 5, context, 0.5)
-    popularity, content, collaborative, poisson, deep = (part.tolist() for part in parts)
+    scores = np.ones((5, 2), np.float32)
+    parts = blend.parts(scores, context, 0.5)
+    unplayed = np.array([0, blend.added[0] + 0.5 * blend.added[1]])
+    np.testing.assert_allclose(blend.mix(scores, context, 0.5), parts.sum(axis=0) + unplayed, rtol=1e-5)
+    popularity, content, collaborative, poisson, deep = parts.tolist()
     assert collaborative[0] > 1.0 > abs(collaborative[1]) + 0.3
     assert content[1] > 1.0 > abs(content[0]) + 0.3
     assert max(map(abs, popularity + poisson + deep)) < 0.5

@@ -9,7 +9,7 @@ against all others at once. It is convex, so that there is one answer.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -74,33 +74,38 @@ class Blend:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the listening model's blend is malformed: {error!r}; train it again") from None
 
-    def mix(
-        self, scores: Sequence[NDArray[np.float32]], items: ItemContext, history: float
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Blend standardised scores, one array of shape (items,) a recommender.
+    def mix(self, scores: NDArray[np.float32], items: ItemContext, history: float) -> NDArray[np.float32]:
+        """Blend standardised scores.
 
         Parameters
         ----------
+        scores
+            Shape (recommenders, items).
         items
             What is known of them.
         history
-            How long the listener's history is, 0 to 1.
+            How long the listener's is, 0 to 1.
 
         Returns
         -------
-        tuple
-            The sum, and what each recommender adds to it; shape (items,).
+        ndarray
+            Shape (items,).
         """
-        parts = []
-        for row, score in zip(self.weights.astype(np.float32), scores, strict=True):
-            by_item = row[2] * items.played + row[3] * items.unplayed
-            parts.append(score * (row[0] + row[1] * np.float32(history) + by_item))
-        total = np.zeros_like(items.played)
+        always, played, unplayed = self._by_item(history) @ scores
+        total = always + played * items.played + unplayed * items.unplayed
         for pair, kind in zip(self.added.reshape(-1, 2), items.added, strict=True):
             total += np.float32(pair[0] + pair[1] * history) * kind
-        for part in parts:
-            total = total + part
-        return total, parts
+        return np.asarray(total, dtype=np.float32)
+
+    def parts(self, scores: NDArray[np.float32], items: ItemContext, history: float) -> NDArray[np.float32]:
+        """Return what each recommender adds to what `mix` gives for the same arguments, as `scores` are."""
+        contexts = np.stack([np.ones_like(items.played), items.played, items.unplayed])
+        return np.asarray(scores * (self._by_item(history).T @ contexts), dtype=np.float32)
+
+    def _by_item(self, history: float) -> NDArray[np.float32]:
+        """Return weights, alone, by how much an item is played, and for those that nobody did; (3, recommenders)."""
+        alone = self.weights[:, 0] + self.weights[:, 1] * history
+        return np.stack([alone, self.weights[:, 2], self.weights[:, 3]]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,10 +276,12 @@ class Hybrid:
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Return the blend of all scores."""
-        return self.parts(history)[0]
+        return self.blended(history)[0]
 
-    def parts(self, history: History) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Return the blend, and what each recommender adds to it."""
+    def blended(
+        self, history: History
+    ) -> tuple[NDArray[np.float32], Callable[[NDArray[np.int64]], dict[str, NDArray[np.float32]]]]:
+        """Return the blend, and what tells of some rows what each recommender adds to it."""
 
         def scored(name: str) -> NDArray[np.float32]:
             if name not in self.single:
@@ -283,6 +290,10 @@ class Hybrid:
 
         # Of many items most of the time goes into reading what is known of them, which two cores do side by side.
         many = self.items.played.size >= _MANY_ITEMS
-        scores = list((_beside(os.getpid()).map if many else map)(scored, SINGLE))
-        total, parts = self.blend.mix(scores, self.items, float(amount(float(len(history)))))
-        return total, dict(zip(SINGLE, parts, strict=True))
+        scores = np.stack(list((_beside(os.getpid()).map if many else map)(scored, SINGLE)))
+        length = float(amount(float(len(history))))
+
+        def parts(rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+            return dict(zip(SINGLE, self.blend.parts(scores[:, rows], self.items.of(rows), length), strict=True))
+
+        return self.blend.mix(scores, self.items, length), parts

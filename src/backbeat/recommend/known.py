@@ -96,7 +96,8 @@ class Known:
         """Whether a listener took to both of two tracks."""
         users, begins = self._liking
         first, second = (users[begins[row] : begins[row + 1]] for row in (one, other))
-        return bool(np.isin(first, second).any())
+        # Of so few numpy takes longer to begin than this does to end.
+        return not set(first.tolist()).isdisjoint(second.tolist())
 
     def recommender(self, name: str) -> Recommender:
         """Return a recommender, made once for the same evidence; errors as of `recommenders.make`."""

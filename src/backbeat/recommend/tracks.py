@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from backbeat.recommend.catalogue import Catalogue
 
 MOST_ANSWERS = 1000
+#: What gives, of some rows, what each recommender adds to their scores.
+PartsOf: TypeAlias = Callable[[NDArray[np.int64]], Mapping[str, NDArray[np.float32]]]
 #: What all listeners did is read anew at most so often, seconds.
 REFRESH_S = 30.0
 # A diverse list is chosen from so many times as many.
@@ -177,16 +179,16 @@ class TrackRecommender:
             history = self._history(known, user, likes)
             allowed = _allowed(known.tracks, chosen, history)
             asked = self._method(known, history) if method == "auto" else method
-            scores, parts = _scored(known, history, asked)
+            scores, parts_of = _scored(known, history, asked)
             if method == "auto" and asked == "collaborative" and not _tells(scores[allowed]):
                 # Too few have listened for others to say anything.
                 asked = "content"
-                scores, parts = _scored(known, history, asked)
+                scores, parts_of = _scored(known, history, asked)
             method = asked
             rows = _best(known, scores, allowed, count, diversity)
             if not rows.size:
                 raise CatalogueError(_nothing(method, history))
-            return tuple(self._answers(known, history, method, rows, scores, parts))
+            return tuple(self._answers(known, history, method, rows, scores, parts_of))
 
     def _history(self, known: Known, user: str | None, likes: Sequence[str]) -> History:
         """Return what the listener did, and on top of it what he or she likes now."""
@@ -232,7 +234,7 @@ class TrackRecommender:
         method: str,
         rows: NDArray[np.int64],
         scores: NDArray[np.float32],
-        parts: Mapping[str, NDArray[np.float32]],
+        parts_of: PartsOf,
     ) -> Iterator[TrackAnswer]:
         def item_of(row: int) -> Item:
             return known.tracks.item(row, self.catalogue)
@@ -240,8 +242,9 @@ class TrackRecommender:
         def name_of(row: int) -> str:
             return item_of(row).title or item_of(row).id
 
-        for row in rows.tolist():
-            told = {name: round(float(part[row]), 5) for name, part in parts.items()}
+        parts = parts_of(rows)
+        for place, row in enumerate(rows.tolist()):
+            told = {name: round(float(part[place]), 5) for name, part in parts.items()}
             why = reason(known, history, row, told, name_of)
             yield TrackAnswer(item_of(row), round(float(scores[row]), 5), method, why, told)
 
@@ -260,13 +263,11 @@ def _check(count: int, method: str, diversity: float) -> None:
         raise ConfigError(f"a diversity of {diversity:g} makes no sense: 0 to 1")
 
 
-def _scored(
-    known: Known, history: History, method: str
-) -> tuple[NDArray[np.float32], Mapping[str, NDArray[np.float32]]]:
-    """Return every track's score, NaN where there is none, and what it is made of."""
+def _scored(known: Known, history: History, method: str) -> tuple[NDArray[np.float32], PartsOf]:
+    """Return every track's score, NaN where there is none, and what tells what the scores of some are made of."""
     recommender = known.recommender(method)
     if isinstance(recommender, Hybrid):
-        return recommender.parts(history)
+        return recommender.blended(history)
     scores = np.asarray(recommender.score(history), dtype=np.float32)
     if scores.shape != known.tracks.ids.shape:
         raise ConfigError(
@@ -276,7 +277,7 @@ def _scored(
     if method == "popularity":
         # What nobody played is not popular.
         scores = np.where(scores > 0, scores, np.nan).astype(np.float32)
-    return scores, {method: scores}
+    return scores, lambda rows: {method: scores[rows]}
 
 
 def _allowed(tracks: Tracks, filters: TrackFilters, history: History) -> NDArray[np.bool_]:
