@@ -236,8 +236,6 @@ class Hearing:
         """Tell whether champions, and the models of the other tasks, could be taken into use."""
         try:
             await self._renew(champions)
-            if champions:
-                await asyncio.to_thread(remember, self._settings, champions)
         except BackbeatError as error:
             _LOG.error("models_not_loaded", message=str(error))
         except Exception:
@@ -268,6 +266,9 @@ class Hearing:
         try:
             await pool.start()
             analyzer = await loading
+            # Before anybody is answered by them: who stops right after that has not forgotten them.
+            if champions:
+                await asyncio.to_thread(remember, self._settings, champions)
         except BaseException:
             if old is None or pool is not old.pool:
                 await asyncio.to_thread(pool.close)
