@@ -274,6 +274,9 @@ def test_rates_are_the_same_for_the_same_seed_and_know_the_circles() -> None:
     assert rates.artists[5:].max() == 0
     scores = poisson_of(events, [""] * 20, replace(POISSON, circles=2)).score(history([0, 1]))
     assert scores[2:10].min() > scores[10:].max() + 1
+    # With as many circles as tracks each would be known by itself alone.
+    scores = poisson_of(events, [""] * 20, PoissonSettings()).score(history([0, 1]))
+    assert scores[2:10].min() > scores[10:].max() + 1
 
 
 def test_rates_foretell_how_often_each_item_is_played() -> None:
@@ -297,6 +300,17 @@ def test_a_track_that_nobody_heard_is_known_by_its_artist() -> None:
     # Without a share of its artist nothing tells of it.
     alone = poisson_of(events, [*artists, "one", "two"], replace(POISSON, share=0.0)).score(history([0]))
     assert np.isnan(alone[20:]).all()
+
+
+def test_circles_of_years_ago_are_told_apart_as_those_of_today() -> None:
+    now = poisson_of(events_of_circles(), [""] * 20)
+    events = events_of_circles()
+    long_ago = poisson_of(Events(events.users, events.items, events.at - 400 * DAY_S, events.weights), [""] * 20)
+    fresh, old = history([0, 1], days_ago=[0.0, 0.0]), history([0, 1], days_ago=[400.0, 400.0])
+    expected = now.score(fresh)
+    assert expected[2:10].max() > expected[10:].min() + 1
+    for found in (now.score(old), long_ago.score(fresh), long_ago.score(old)):
+        np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_what_is_skipped_says_nothing_of_a_circle() -> None:

@@ -17,7 +17,7 @@ from tiny_models import save_tiny_models
 
 from backbeat.errors import CatalogueError, ModelError
 from backbeat.files import sha256_file, write_json
-from backbeat.model import check_hash, hash_file, record_hash
+from backbeat.model import check_hash, hash_file, record_hash, space_of
 from backbeat.recommend import maintenance
 from backbeat.recommend.catalogue import Catalogue
 from backbeat.recommend.catalogue.adding import add_files
@@ -255,6 +255,11 @@ def test_the_command_line_tells_before_it_does(run, tmp_path: Path, monkeypatch:
     assert not leftover.exists()
     planned = run("maintenance", "reindex", "--dry-run").out.splitlines()
     assert planned[-1] == "would index the vectors anew where there are many"
+    own = save_tiny_models(tmp_path / "own")["genre"]
+    heard = run("maintenance", "reindex", "--dry-run", "--model", f"genre={own}").out
+    assert f"without {space_of('genre', sha256_file(own / 'model.safetensors'))}" in heard
+    assert "'beat' is not a task here" in run("maintenance", "reindex", "--model", "beat=own").err
+    assert "no model here" in run("maintenance", "reindex", "--model", "genre=nowhere").err
     save_tiny_models(tmp_path / "state" / "champions" / "genre")
     checked = run("maintenance", "verify")
     assert checked.code == 1

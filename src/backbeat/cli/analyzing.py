@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,8 +130,8 @@ def _analyse_by(models: Mapping[str, Path], limits: AudioLimits, descriptors: bo
     return analyse
 
 
-def parse_models(values: list[str]) -> dict[str, Path]:
-    """Read `task=folder` options.
+def parse_models(values: list[str], tasks: Collection[str] = ()) -> dict[str, Path]:
+    """Read `task=folder` options; of the tasks of an analysis unless others are given.
 
     Raises
     ------
@@ -145,7 +145,9 @@ def parse_models(values: list[str]) -> dict[str, Path]:
         task, separator, folder = value.partition("=")
         if not separator or not folder:
             raise ConfigError(f"--model {value}: give a task and a folder, such as beat=models/beat")
-        if check_task(task) in models:
+        if tasks and task not in tasks:
+            raise ConfigError(f"--model {value}: {task!r} is not a task here; the tasks are {', '.join(tasks)}")
+        if (task if tasks else check_task(task)) in models:
             raise ConfigError(f"--model {value}: {task} has a model already")
         models[task] = Path(folder)
     return models

@@ -24,6 +24,9 @@ maintenance_app = typer.Typer(
     "[bold]backbeat maintenance verify[/bold]",
 )
 
+#: The models by which what a catalogue keeps is made.
+_MADE_BY = ("genre", "pairing", "listening")
+
 _Dry = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 _Where = Annotated[
     str | None,
@@ -42,16 +45,37 @@ _State = Annotated[
 ]
 
 
-@maintenance_app.command("reindex", epilog="Example: [bold]backbeat maintenance reindex --dry-run[/bold]")
-def reindex(dry_run: _Dry = False, catalogue: _Where = None, state: _State = None) -> None:
+@maintenance_app.command(
+    "reindex",
+    epilog="Examples: [bold]backbeat maintenance reindex --dry-run[/bold]; "
+    "[bold]backbeat maintenance reindex --model genre=models/genre --model listening=models/listening[/bold]",
+)
+def reindex(
+    dry_run: _Dry = False,
+    catalogue: _Where = None,
+    state: _State = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=FOLDER",
+            help=f"A model of yours in the place of the one in use: {', '.join(_MADE_BY)}. Again for another.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Bring the catalogue to the models as they are now: vectors, indexes, what is learned of interactions.
 
     After a new model, what the catalogue knows of the old one's vectors stays until `prune`.
     """
+    from backbeat.cli.analyzing import parse_models
+    from backbeat.model import load_spec
     from backbeat.recommend import maintenance
     from backbeat.recommend.catalogue import Catalogue
 
-    models = maintenance.models_in_use(_shipped(), _state(state))
+    given = parse_models(model or [], _MADE_BY)
+    for task, folder in given.items():
+        load_spec(folder, task)
+    models = maintenance.models_in_use(_shipped(), _state(state)) | given
     with Catalogue.open(catalogue) as opened:
         spaces = maintenance.spaces_of(models)
         _run(maintenance.reindex(opened, spaces, lambda: _describer(models), lambda: _factors(models)), dry_run)

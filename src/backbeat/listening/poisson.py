@@ -22,11 +22,13 @@ from backbeat.errors import ConfigError, ModelError
 from backbeat.listening.history import Events, History, fading
 from backbeat.listening.recommenders import Evidence
 
-# What is added to rates, so that nothing is impossible: for folding in, and before the logarithm.
-_HARDLY, _FLOOR = 1e-3, 1e-3
+# What is added to rates, so that nothing is impossible: for folding in, and, of rates about 1, before the logarithm.
+_HARDLY, _FLOOR = 1e-3, 0.04
 # A track that is played all day is not worth more than this.
 _MOST = 3.0
 _FOLDING_STEPS = 30
+# So many listeners, and tracks and artists, make a circle: of fewer each track would be a circle by itself.
+_A_CIRCLE = 8
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class PoissonSettings:
     Parameters
     ----------
     circles
-        How many there are.
+        How many there are at most.
     artists
         What a play counts for its artist, against what it counts for the track.
     share
@@ -95,7 +97,8 @@ class Rates:
 def fit_rates(events: Events, artists: NDArray[np.int64], now: float, settings: PoissonSettings) -> Rates:
     """Fit the rates of items, one for each of `artists` (-1 where none is known), to what listeners took to.
 
-    The same events and seed give the same rates. Circles that there are too few listeners or items for stay empty.
+    The same events and seed give the same rates. Circles that there are too few listeners or items for
+    stay empty.
     """
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import NMF
@@ -107,7 +110,7 @@ def fit_rates(events: Events, artists: NDArray[np.int64], now: float, settings: 
     if not heard.size:
         return Rates(tracks, byways, settings)
     users, rows = np.unique(events.users, return_inverse=True)
-    counts = np.minimum(events.weights, _MOST) * fading(events.at, now, settings.half_life_days)
+    counts = _about_one(np.minimum(events.weights, _MOST) * fading(events.at, now, settings.half_life_days))
     # Tracks first, then their artists.
     names, artist = np.unique(artists[heard], return_inverse=True)
     places = np.searchsorted(heard, events.items)
@@ -119,7 +122,7 @@ def fit_rates(events: Events, artists: NDArray[np.int64], now: float, settings: 
         (values, (np.concatenate([rows, rows[named]]), columns)), shape=(users.size, heard.size + names.size)
     )
     model = NMF(
-        min(settings.circles, *table.shape),
+        min(settings.circles, max(1, min(table.shape) // _A_CIRCLE)),
         init="nndsvda",
         beta_loss="kullback-leibler",
         solver="mu",
@@ -138,6 +141,12 @@ def fit_rates(events: Events, artists: NDArray[np.int64], now: float, settings: 
     tracks[heard, :width] = found[: heard.size]
     byways[heard, :width] = np.where(names[artist][:, None] >= 0, found[heard.size :][artist], 0)
     return Rates(tracks, byways, settings)
+
+
+def _about_one(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return counts scaled to a mean of 1: of what was all long ago one tells from another as of what is new."""
+    scaled: NDArray[np.float64] = counts / counts.mean()
+    return scaled
 
 
 class Poisson:
@@ -170,12 +179,17 @@ class Poisson:
         self.known = heard | (both > 0).any(axis=1)
 
     def score(self, history: History) -> NDArray[np.float32]:
-        """Return the logarithms; NaN for items of which nothing is known, and everywhere without a like of others."""
+        """Return logarithms of rates against their mean.
+
+        NaN for items of which nothing is known, and everywhere without a like of others.
+        """
         drawn = self._fold_in(history)
         if drawn is None:
             return np.full(self.known.size, np.nan, dtype=np.float32)
-        rates = np.log(drawn @ self._rates + np.float32(_FLOOR))
-        return np.where(self.known, rates, np.float32(np.nan))
+        rates = drawn @ self._rates
+        mean = rates.sum() / np.float32(np.count_nonzero(self.known))
+        scores = np.log(rates / mean + np.float32(_FLOOR)) if mean > 0 else np.zeros_like(rates)
+        return np.where(self.known, scores, np.float32(np.nan))
 
     def _fold_in(self, history: History) -> NDArray[np.float32] | None:
         """Return how much a listener is drawn to each circle, shape (circles,); None where nothing tells."""
@@ -183,7 +197,7 @@ class Poisson:
         telling = (strengths > 0) & self.known[items]
         if not telling.any():
             return None
-        items, counts = items[telling], np.minimum(strengths[telling], _MOST)
+        items, counts = items[telling], _about_one(np.minimum(strengths[telling], _MOST))
         artists = self._artist[items]
         named = artists < len(self._artists) - 1
         columns = np.concatenate([self._tracks[items], self._artists[artists[named]]]).astype(np.float64) + _HARDLY

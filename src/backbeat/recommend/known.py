@@ -194,10 +194,11 @@ class Keeper:
         spaces = self.catalogue.spaces()
         if self.model is not None:
             if self.model.space not in spaces:
-                there = ", ".join(sorted(spaces)) or "none"
+                there = ", ".join(sorted(name for name in spaces if name.startswith("genre:"))) or "none"
                 raise ModelError(
                     f"the listening model was trained on embeddings of {self.model.space}, and the catalogue has"
-                    f" {there}: train it on this genre model (`dvc repro`), or reindex the catalogue with that one"
+                    f" {there}: `backbeat maintenance reindex --model genre=FOLDER` hears it by the genre model that"
+                    " was trained beside it, or train it on this one (`dvc repro`)"
                 )
             return self.model.space
         named = sorted((-count, name) for name, count in spaces.items() if name.startswith("genre:"))

@@ -48,7 +48,8 @@ def _popular(known: Known, history: History, item: int, name_of: Callable[[int],
 
 def _alike(known: Known, history: History, item: int, name_of: Callable[[int], str]) -> list[str]:
     content = known.content
-    liked = np.unique(history.items[history.weights > 0])
+    # Of a track that is known already, others are why.
+    liked = np.setdiff1d(history.items[history.weights > 0], item)
     if not liked.size:
         return []
     told = []
@@ -68,6 +69,7 @@ def _together(known: Known, history: History, item: int, name_of: Callable[[int]
     if not isinstance(found, Collaborative) or not found.known[item]:
         return []
     items, added = found.contributions(history, item)
+    items, added = items[items != item], added[items != item]
     if not items.size or added.max() <= 0:
         return []
     for place in np.argsort(-added, kind="stable")[:_LOOKED_AT].tolist():

@@ -197,8 +197,10 @@ class TrackRecommender:
         if not there.all():
             missing = str(likes[int(np.argmin(there))])
             if self.catalogue.has(missing):
+                if (kind := self.catalogue.get(missing).kind) != "track":
+                    raise CatalogueError(f"{missing}: is a {kind}, not a track; name tracks that are liked")
                 hint = "`backbeat maintenance reindex` hears tracks whose audio is there"
-                raise CatalogueError(f"{missing}: is no track, or how it sounds is not known: {hint}")
+                raise CatalogueError(f"{missing}: how it sounds is not known: {hint}")
             raise UnknownItemError(f"there is no track {missing[:140]!r} in the catalogue")
         items, at, weights = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.float32)
         if user is not None:
