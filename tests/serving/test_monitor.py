@@ -38,7 +38,9 @@ from backbeat.monitoring.webhook import DeliverySettings, Target, backoff_s, del
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of thirty-two bytes or more"
 LOW = Rule("low", "rows_per_hour", "critical", below=10)
-DELIVERY = DeliverySettings(timeout_s=0.5, first_s=8, most_s=60, give_up_s=300)
+# Time enough for a busy machine; in a hurry are those alone whom a slow receiver keeps waiting.
+DELIVERY = DeliverySettings(timeout_s=20, first_s=8, most_s=60, give_up_s=300)
+HURRIED = replace(DELIVERY, timeout_s=0.5)
 
 
 @dataclass
@@ -172,7 +174,8 @@ def test_a_receiver_that_fails_is_tried_again(receiver: Receiver, tmp_path: Path
     alert(store, team(receiver))
     receiver.says = [says]
     begun = time.monotonic()
-    assert deliver(store, team(receiver), DELIVERY, **how) == 1  # the log
+    slow = says[2] > 0
+    assert deliver(store, team(receiver), HURRIED if slow else DELIVERY, **how) == 1  # the log
     assert time.monotonic() - begun < 3
     (one,) = sent(store)
     assert (one["cause"], one["attempts"], one["delivered"], one["failed"]) == (cause, 1, None, None)
@@ -260,8 +263,7 @@ def test_two_deliver_each_message_once(store: MonitoringStore, url: str, receive
     rules = [Rule(f"r{number}", "drift", "info", above=0.5) for number in range(30)]
     apply(store, rules, {"drift": 1}, 0.0, targets=team(receiver), service="s")
     other = MonitoringStore(url)
-    patient = replace(DELIVERY, timeout_s=20)
-    both = [threading.Thread(target=deliver, args=(one, team(receiver), patient)) for one in (store, other)]
+    both = [threading.Thread(target=deliver, args=(one, team(receiver), DELIVERY)) for one in (store, other)]
     for one in both:
         one.start()
     for one in both:
@@ -276,7 +278,7 @@ def test_a_target_that_hangs_does_not_hold_up_others(receiver: Receiver, tmp_pat
         slow.says = [(200, {}, 0.4)]
         targets = {"slow": Target(slow.url, SECRET, allow_http=True), **team(receiver)}
         alert(store, targets)
-        assert deliver(store, targets, DELIVERY) == 2
+        assert deliver(store, targets, HURRIED) == 2
     assert len(receiver.got) == 1
     assert sent(store, "slow")[0]["cause"] == "no answer within 0.5 s"
     store.close()
